@@ -1,1 +1,21 @@
-//! Placeholder.
+//! Bellwire's pure heart: no sockets, no clocks, no threads.
+//!
+//! ```text
+//!  publish ─► engine (log, positions) ─► announcement ─► shard: tail ─► flush ─► cursor walk ─► bytes
+//!  cursor  ─► session ─► attach ─► engine: start, gap ─► shard: pages of the log until the tail
+//! ```
+#![forbid(unsafe_code)]
+
+pub mod time;
+
+pub mod channel;
+
+pub mod position;
+
+pub mod cursor;
+
+pub mod publication;
+
+pub mod namespace;
+
+pub mod engine;

