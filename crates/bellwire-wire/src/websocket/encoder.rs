@@ -1,0 +1,80 @@
+//! Writes frames. The server's are unmasked, so that one encoded publication serves every
+//! connection; the client's are masked with a key that the caller draws at random.
+
+use super::close;
+use super::frame::{self, MAX_HEADER_LEN, Opcode};
+use super::mask;
+
+/// Appends the header of an unmasked frame whose payload of `payload_len` bytes the caller
+/// writes after it.
+pub fn encode_header(out: &mut Vec<u8>, opcode: Opcode, fin: bool, payload_len: usize) {
+    frame::write_header(out, opcode, fin, payload_len, None);
+}
+
+/// Appends an unmasked, unfragmented frame, as servers send it.
+pub fn encode_frame(out: &mut Vec<u8>, opcode: Opcode, payload: &[u8]) {
+    out.reserve(frame::header_len(payload.len()) + payload.len());
+    encode_header(out, opcode, true, payload.len());
+    out.extend_from_slice(payload);
+}
+
+/// Appends a masked, unfragmented frame, as clients send it. `key` must be unpredictable
+/// (RFC 6455 §10.3).
+pub fn encode_masked_frame(out: &mut Vec<u8>, opcode: Opcode, payload: &[u8], key: [u8; 4]) {
+    out.reserve(MAX_HEADER_LEN + payload.len());
+    frame::write_header(out, opcode, true, payload.len(), Some(key));
+    let start = out.len();
+    out.extend_from_slice(payload);
+    mask::apply(&mut out[start..], key);
+}
+
+/// Appends a server's close frame; `reason` is cut to 123 bytes between characters. A close
+/// without a code is an empty [`encode_frame`] with [`Opcode::Close`].
+pub fn encode_close(out: &mut Vec<u8>, code: u16, reason: &str) {
+    let reason = close::fit(reason);
+    encode_header(out, Opcode::Close, true, 2 + reason.len());
+    out.extend_from_slice(&code.to_be_bytes());
+    out.extend_from_slice(reason.as_bytes());
+}
+
+/// Appends a client's close frame; as [`encode_close`], masked with `key`.
+pub fn encode_masked_close(out: &mut Vec<u8>, code: u16, reason: &str, key: [u8; 4]) {
+    let reason = close::fit(reason);
+    frame::write_header(out, Opcode::Close, true, 2 + reason.len(), Some(key));
+    let start = out.len();
+    out.extend_from_slice(&code.to_be_bytes());
+    out.extend_from_slice(reason.as_bytes());
+    mask::apply(&mut out[start..], key);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_examples_of_rfc_6455_section_5_7_are_met() {
+        let mut out = Vec::new();
+        encode_frame(&mut out, Opcode::Text, b"Hello");
+        assert_eq!(out, b"\x81\x05Hello");
+
+        out.clear();
+        encode_masked_frame(&mut out, Opcode::Text, b"Hello", [0x37, 0xfa, 0x21, 0x3d]);
+        assert_eq!(out, b"\x81\x85\x37\xfa\x21\x3d\x7f\x9f\x4d\x51\x58");
+
+        out.clear();
+        encode_header(&mut out, Opcode::Binary, true, 256);
+        assert_eq!(out, b"\x82\x7e\x01\x00");
+
+        out.clear();
+        encode_header(&mut out, Opcode::Binary, true, 65_536);
+        assert_eq!(out, b"\x82\x7f\x00\x00\x00\x00\x00\x01\x00\x00");
+    }
+
+    #[test]
+    fn a_close_frame_never_exceeds_a_control_payload() {
+        let mut out = Vec::new();
+        encode_close(&mut out, close::DRAIN, &"x".repeat(500));
+        assert_eq!(out.len(), 2 + 125);
+        assert_eq!(out[..4], [0x88, 125, 0x03, 0xf4]);
+    }
+}

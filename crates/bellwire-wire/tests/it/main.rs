@@ -1,0 +1,1 @@
+//! The crate's integration tests, one behaviour per file, in one binary.
