@@ -18,4 +18,6 @@ pub mod publication;
 
 pub mod namespace;
 
+pub mod access;
+
 pub mod engine;
