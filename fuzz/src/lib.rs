@@ -1,0 +1,7 @@
+//! What the fuzz targets assert, one function `check(&[u8])` per target. Each file stands alone,
+//! so that the tests of the crate it exercises can include it and replay the corpus without a
+//! fuzzer.
+
+pub mod frame_decoder;
+pub mod handshake;
+pub mod sse_parser;
