@@ -98,6 +98,20 @@ pub enum Request {
     Publish(Box<Draft>),
 }
 
+impl Request {
+    /// The channel it is about.
+    #[must_use]
+    pub fn channel(&self) -> &Channel {
+        match self {
+            Self::Attach { channel, .. }
+            | Self::Detach { channel }
+            | Self::Read { channel, .. }
+            | Self::History { channel, .. } => channel,
+            Self::Publish(draft) => &draft.channel,
+        }
+    }
+}
+
 /// Direction of a history page.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Order {
@@ -121,6 +135,16 @@ pub struct Draft {
     pub payload: Payload,
     /// Makes repeating safe.
     pub idempotency: Option<IdempotencyKey>,
+}
+
+impl Draft {
+    /// What the publication will weigh, see [`Publication::weight`].
+    #[must_use]
+    pub fn weight(&self) -> usize {
+        let event = self.event.as_ref().map_or(0, |event| event.as_str().len());
+        let user = self.user.as_ref().map_or(0, |user| user.as_str().len());
+        self.payload.as_bytes().len() + event + user
+    }
 }
 
 /// A key in the scope of one channel and one publisher identity.

@@ -21,3 +21,5 @@ pub mod namespace;
 pub mod access;
 
 pub mod engine;
+
+pub mod memory;
