@@ -135,8 +135,12 @@ fn by_the_book(stream: &[u8]) -> Transcript {
 
 fn assert_reads_back(event: &Delivered) {
     let mut wire = Vec::new();
-    sse::write_event(&mut wire, &event.name).expect("a parsed name has no line end");
-    sse::write_id(&mut wire, &event.id).expect("a parsed id has no line end");
+    // A reader takes NUL in a name, but our encoder does not write it.
+    if sse::write_event(&mut wire, &event.name).is_err() {
+        assert!(event.name.contains('\0') && !event.name.contains(['\r', '\n']));
+        return;
+    }
+    sse::write_id(&mut wire, &event.id).expect("a parsed id has neither line end nor NUL");
     sse::write_data(&mut wire, event.data.as_bytes());
     sse::end(&mut wire);
     assert_eq!(
