@@ -63,6 +63,8 @@ pub fn transcript<'a>(
                 Ok(None) => break,
                 Err(violation) => {
                     lines.push(format!("{violation:?}"));
+                    assert_eq!(decoder.decode(&mut [0x8a, 0].as_mut_slice()), Ok(None));
+                    assert!(!decoder.is_idle(), "nothing follows a violation");
                     return lines;
                 }
             }

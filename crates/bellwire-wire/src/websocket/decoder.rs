@@ -307,8 +307,11 @@ impl Decoder {
     }
 
     fn open_message(&mut self, kind: MessageKind) {
+        debug_assert_eq!(
+            self.unfinished_char, 0,
+            "a message ends with a whole character"
+        );
         self.message = Some(kind);
-        self.unfinished_char = 0;
         self.empty_fragments = 0;
     }
 

@@ -220,7 +220,9 @@ fn a_flood_of_empty_fragments_ends_with_a_violation() {
         stream.extend_from_slice(&empty);
     }
     let last = frame(Opcode::Continuation, true, b"x");
-    check(&[stream.clone(), last].concat(), &["Text(\"x\")"]);
+    let message = [stream.clone(), last].concat();
+    check(&message, &["Text(\"x\")"]);
+    check(&message.repeat(2), &["Text(\"x\")"; 2]);
     check(&[stream, empty].concat(), &["TooManyEmptyFragments"]);
 }
 

@@ -29,6 +29,7 @@ fn names_and_tokens_are_read_in_any_case_and_over_several_fields() {
         ("UPGRADE", &b"h2c, WebSocket"[..]),
         ("connection", b"keep-alive"),
         ("connection", b"UPGRADE"),
+        ("connection", b"te"),
         ("SEC-WEBSOCKET-VERSION", b"13"),
     ];
     assert!(request(&lower).is_ok());
