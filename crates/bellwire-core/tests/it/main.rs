@@ -1,0 +1,3 @@
+//! The core's behaviour through its public interface.
+
+mod engine;
