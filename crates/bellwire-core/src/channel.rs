@@ -57,7 +57,10 @@ impl Channel {
         let digest = Sha256::digest(name.as_bytes());
         let mut hash = [0; 8];
         hash.copy_from_slice(&digest[..8]);
-        Self { name: Arc::from(name), hash: u64::from_be_bytes(hash) }
+        Self {
+            name: Arc::from(name),
+            hash: u64::from_be_bytes(hash),
+        }
     }
 
     /// The name as text.
@@ -237,11 +240,14 @@ impl fmt::Display for Pattern {
     }
 }
 
-const HEX: [char; 16] =
-    ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'A', 'B', 'C', 'D', 'E', 'F'];
+const HEX: [char; 16] = [
+    '0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'A', 'B', 'C', 'D', 'E', 'F',
+];
 
 fn check_ordinary(name: &str) -> Result<(), NameError> {
-    let Some(first) = name.chars().next() else { return Err(NameError::Empty) };
+    let Some(first) = name.chars().next() else {
+        return Err(NameError::Empty);
+    };
     if name.len() > MAX_NAME_BYTES {
         return Err(NameError::TooLong(name.len()));
     }
@@ -300,7 +306,17 @@ mod tests {
         for good in ["news", "room:7", "a.b-c_d~e", "9lives", &"x".repeat(200)] {
             assert!(Channel::parse(good).is_ok(), "{good}");
         }
-        for bad in ["", ":a", "_a", "a b", "a/b", "ü", "a*", "a\0", &"x".repeat(201)] {
+        for bad in [
+            "",
+            ":a",
+            "_a",
+            "a b",
+            "a/b",
+            "ü",
+            "a*",
+            "a\0",
+            &"x".repeat(201),
+        ] {
             assert!(Channel::parse(bad).is_err(), "{bad:?}");
         }
     }
@@ -311,10 +327,21 @@ mod tests {
         let inbox = Channel::inbox(&user);
         assert_eq!(inbox.as_str(), "@a%20b%2F%C3%BC%40x");
         assert_eq!(Channel::parse(inbox.as_str()).unwrap(), inbox);
-        for other in ["@a%20b%2f%C3%BC%40x", "@%61%20b", "@a b", "@", "@me", "@%FF", "@a%2"] {
+        for other in [
+            "@a%20b%2f%C3%BC%40x",
+            "@%61%20b",
+            "@a b",
+            "@",
+            "@me",
+            "@%FF",
+            "@a%2",
+        ] {
             assert!(Channel::parse(other).is_err(), "{other}");
         }
-        assert_eq!(Channel::inbox(&UserId::parse("me").unwrap()).as_str(), "@%6De");
+        assert_eq!(
+            Channel::inbox(&UserId::parse("me").unwrap()).as_str(),
+            "@%6De"
+        );
         assert!(Channel::parse("@%6De").is_ok());
     }
 

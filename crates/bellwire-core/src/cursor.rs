@@ -28,7 +28,10 @@ impl Cursor {
     /// No cursor: every channel starts at latest.
     #[must_use]
     pub fn none() -> Self {
-        Self { empty: true, ..Self::default() }
+        Self {
+            empty: true,
+            ..Self::default()
+        }
     }
 
     /// Reads a cursor of at most `max_bytes`; a longer one is as good as one without segments.
@@ -54,7 +57,11 @@ impl Cursor {
     /// Where one channel starts. The last id for a channel wins, so appending is always right.
     #[must_use]
     pub fn start(&self, channel: &Channel) -> Start {
-        let segment = self.segments.iter().rev().find(|(hash, _)| *hash == channel.hash());
+        let segment = self
+            .segments
+            .iter()
+            .rev()
+            .find(|(hash, _)| *hash == channel.hash());
         match (segment, self.word) {
             (Some((_, position)), _) if position.epoch == EpochTag::NULL => Start::Unknown,
             (Some((_, position)), _) => Start::After(*position),
@@ -84,7 +91,13 @@ mod tests {
     use crate::position::Epoch;
 
     fn id(channel: &Channel, offset: u64) -> Id {
-        Id::new(channel, Position { epoch: Epoch(1).tag(channel), offset })
+        Id::new(
+            channel,
+            Position {
+                epoch: Epoch(1).tag(channel),
+                offset,
+            },
+        )
     }
 
     #[test]
@@ -109,8 +122,18 @@ mod tests {
     #[test]
     fn a_bad_overlong_or_null_cursor_is_an_unknown_position() {
         let a = Channel::parse("a").unwrap();
-        for text in ["nonsense", "...", "1", &"x".repeat(5000), Id::null(&a).as_str()] {
-            assert_eq!(Cursor::parse(text, 4096).start(&a), Start::Unknown, "{text}");
+        for text in [
+            "nonsense",
+            "...",
+            "1",
+            &"x".repeat(5000),
+            Id::null(&a).as_str(),
+        ] {
+            assert_eq!(
+                Cursor::parse(text, 4096).start(&a),
+                Start::Unknown,
+                "{text}"
+            );
         }
     }
 }

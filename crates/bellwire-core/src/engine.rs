@@ -48,7 +48,10 @@ pub struct MaxCatchup {
 
 impl Default for MaxCatchup {
     fn default() -> Self {
-        Self { count: 1_000, bytes: 4 << 20 }
+        Self {
+            count: 1_000,
+            bytes: 4 << 20,
+        }
     }
 }
 
@@ -358,12 +361,20 @@ pub enum Message {
 impl fmt::Debug for Message {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Request { from, token, request } => {
+            Self::Request {
+                from,
+                token,
+                request,
+            } => {
                 write!(f, "Request({from}, {token:?}, {request:?})")
             }
             Self::Reply { token, reply } => write!(f, "Reply({token:?}, {reply:?})"),
             Self::Announce(announcement) => write!(f, "{announcement:?}"),
-            Self::Flushed { from, channel, offset } => {
+            Self::Flushed {
+                from,
+                channel,
+                offset,
+            } => {
                 write!(f, "Flushed({from}, {channel}, {offset})")
             }
         }
@@ -392,7 +403,10 @@ impl Announcement {
     /// What the announcement weighs in an inbox, in bytes.
     #[must_use]
     pub fn weight(&self) -> usize {
-        128 + self.publication.as_ref().map_or(0, |publication| publication.weight())
+        128 + self
+            .publication
+            .as_ref()
+            .map_or(0, |publication| publication.weight())
     }
 
     /// Drops the publication, so that the entry says only "channel, head".

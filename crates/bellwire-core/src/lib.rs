@@ -23,3 +23,13 @@ pub mod access;
 pub mod engine;
 
 pub mod memory;
+
+pub mod draft;
+
+pub mod envelope;
+
+pub mod format;
+
+pub mod segment;
+
+pub mod shard;

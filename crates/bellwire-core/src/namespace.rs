@@ -18,12 +18,17 @@ pub struct Retention {
 
 impl Default for Retention {
     fn default() -> Self {
-        Self { count: 100, bytes: 1 << 20, age_ms: 600_000 }
+        Self {
+            count: 100,
+            bytes: 1 << 20,
+            age_ms: 600_000,
+        }
     }
 }
 
 /// What somebody without credentials may do.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "four independent rights")]
 pub struct Rights {
     /// Receive publications.
     pub subscribe: bool,
@@ -68,7 +73,10 @@ impl Namespaces {
     /// The namespace of a channel: the longest match wins.
     #[must_use]
     pub fn of(&self, channel: &Channel) -> &Namespace {
-        self.rules.iter().find(|rule| rule.pattern.matches(channel)).unwrap_or(&self.default)
+        self.rules
+            .iter()
+            .find(|rule| rule.pattern.matches(channel))
+            .unwrap_or(&self.default)
     }
 }
 

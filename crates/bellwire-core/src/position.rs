@@ -71,7 +71,6 @@ impl Id {
         let mut rest = position.offset.min(MAX_OFFSET);
         let mut end = 12;
         loop {
-            #[expect(clippy::cast_possible_truncation, reason = "masked to seven bits")]
             let low = (rest & 0x7f) as u8;
             rest >>= 7;
             raw[end] = if rest == 0 { low } else { low | 0x80 };
@@ -85,13 +84,22 @@ impl Id {
         let written = URL_SAFE_NO_PAD
             .encode_slice(&raw[..end], &mut bytes[1..])
             .expect("21 bytes are at most 28 characters");
-        Self { bytes, len: u8::try_from(written + 1).expect("at most 29") }
+        Self {
+            bytes,
+            len: u8::try_from(written + 1).expect("at most 29"),
+        }
     }
 
     /// The id that stands for "position unknown" in a channel.
     #[must_use]
     pub fn null(channel: &Channel) -> Self {
-        Self::new(channel, Position { epoch: EpochTag::NULL, offset: 0 })
+        Self::new(
+            channel,
+            Position {
+                epoch: EpochTag::NULL,
+                offset: 0,
+            },
+        )
     }
 
     /// The text.
@@ -159,7 +167,16 @@ mod tests {
     fn every_offset_has_one_id_of_at_most_29_characters() {
         let channel = Channel::parse("news").unwrap();
         let epoch = Epoch(7).tag(&channel);
-        for offset in [0, 1, 127, 128, 300, 1 << 32, 1_790_000_000_000_000, MAX_OFFSET] {
+        for offset in [
+            0,
+            1,
+            127,
+            128,
+            300,
+            1 << 32,
+            1_790_000_000_000_000,
+            MAX_OFFSET,
+        ] {
             let position = Position { epoch, offset };
             let id = Id::new(&channel, position);
             assert!(id.as_str().len() <= MAX_ID_BYTES);
@@ -170,10 +187,24 @@ mod tests {
     #[test]
     fn what_is_not_an_id_decodes_to_nothing() {
         let channel = Channel::parse("news").unwrap();
-        let good = Id::new(&channel, Position { epoch: Epoch(7).tag(&channel), offset: 3 });
+        let good = Id::new(
+            &channel,
+            Position {
+                epoch: Epoch(7).tag(&channel),
+                offset: 3,
+            },
+        );
         let mut other_version = good.as_str().to_owned();
         other_version.replace_range(0..1, "2");
-        for bad in ["", "1", "latest", "1AAAA", &other_version, "1****************", &"1".repeat(64)] {
+        for bad in [
+            "",
+            "1",
+            "latest",
+            "1AAAA",
+            &other_version,
+            "1****************",
+            &"1".repeat(64),
+        ] {
             assert_eq!(Id::decode(bad), None, "{bad}");
         }
     }

@@ -73,7 +73,10 @@ impl Publication {
     #[must_use]
     pub fn weight(&self) -> usize {
         let labels = self.labels.as_ref().map_or(0, |labels| {
-            labels.event.as_ref().map_or(0, |event| event.as_str().len())
+            labels
+                .event
+                .as_ref()
+                .map_or(0, |event| event.as_str().len())
                 + labels.user.as_ref().map_or(0, |user| user.as_str().len())
         });
         self.payload.as_bytes().len() + labels
@@ -98,7 +101,16 @@ pub struct EventName(Box<str>);
 
 /// Event names that a client could mistake for the server's own.
 pub const RESERVED_EVENTS: [&str; 10] = [
-    "hello", "gap", "bye", "status", "presence", "denied", "heartbeat", "error", "open", "message",
+    "hello",
+    "gap",
+    "bye",
+    "status",
+    "presence",
+    "denied",
+    "heartbeat",
+    "error",
+    "open",
+    "message",
 ];
 
 impl EventName {

@@ -13,6 +13,9 @@ impl Now {
     /// The same moment, later.
     #[must_use]
     pub fn after(self, milliseconds: u64) -> Self {
-        Self { mono: self.mono + milliseconds, wall: self.wall + milliseconds }
+        Self {
+            mono: self.mono + milliseconds,
+            wall: self.wall + milliseconds,
+        }
     }
 }

@@ -145,10 +145,11 @@ fn bytes_count_as_publications_do() {
 fn a_message_over_the_whole_allowance_passes_where_nothing_is_owed() {
     let (mut node, a) = lagging(Settings::default());
     let text = "1".repeat(400 << 10);
+    node.publish(&a, "1");
     node.publish(&a, &text);
     let token = node.send(0, draft(&a, "1"));
     assert_eq!(node.published(0, token), None);
-    node.flushed(1, &a, 1);
+    node.flushed(1, &a, 2);
     assert!(node.published(0, token).unwrap().is_ok());
 }
 

@@ -1,0 +1,212 @@
+//! A publication as a publisher writes it, and the checks that make a draft of it.
+//!
+//! One meaning for HTTP and WebSocket. Only the envelope is parsed; the payload is copied.
+
+use std::borrow::Cow;
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use crate::{
+    access::Access,
+    channel::{Channel, NameError, UserId},
+    engine::{Draft, IdempotencyKey, Published},
+    envelope::write_string,
+    position::Id,
+    publication::{EventName, EventNameError, Payload},
+};
+
+/// Longest idempotency key, in bytes.
+pub const MAX_KEY_BYTES: usize = 128;
+
+/// `{"channel", "data"|"base64", "event"?, "user"?, "idempotency_key"?}`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DraftText<'a> {
+    #[serde(borrow)]
+    channel: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    data: Option<&'a RawValue>,
+    #[serde(borrow)]
+    base64: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    event: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    user: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    idempotency_key: Option<Cow<'a, str>>,
+}
+
+/// Why an item can't be published; names the field.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum DraftError {
+    /// Field `channel`.
+    #[error("the field channel is missing; name the channel to publish to")]
+    NoChannel,
+    /// Field `channel`.
+    #[error("{0}")]
+    Channel(#[from] NameError),
+    /// Fields `data` and `base64`.
+    #[error("give the message as data (any JSON) or as base64, one of the two")]
+    Payload,
+    /// Field `base64`.
+    #[error("the field base64 is not standard base64 with padding")]
+    Base64,
+    /// Field `event`.
+    #[error("{0}")]
+    Event(#[from] EventNameError),
+    /// Field `user`.
+    #[error("the field user may be set with an API key only; a token's user is added by itself")]
+    User,
+    /// Field `idempotency_key`.
+    #[error("the idempotency key has {0} bytes; 1 to {MAX_KEY_BYTES} are allowed")]
+    Key(usize),
+    /// Field `data`.
+    #[error("the message has {size} bytes; at most {max} are allowed")]
+    TooLarge {
+        /// What came.
+        size: usize,
+        /// What is allowed.
+        max: usize,
+    },
+}
+
+impl DraftError {
+    /// The error code on the wire.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::TooLarge { .. } => "too_large",
+            Self::User => "forbidden",
+            _ => "invalid",
+        }
+    }
+
+    /// The HTTP status.
+    #[must_use]
+    pub fn status(&self) -> u16 {
+        match self {
+            Self::TooLarge { .. } => 413,
+            Self::User => 403,
+            _ => 400,
+        }
+    }
+
+    /// Which field is wrong.
+    #[must_use]
+    pub fn field(&self) -> &'static str {
+        match self {
+            Self::NoChannel | Self::Channel(_) => "channel",
+            Self::Payload | Self::TooLarge { .. } => "data",
+            Self::Base64 => "base64",
+            Self::Event(_) => "event",
+            Self::User => "user",
+            Self::Key(_) => "idempotency_key",
+        }
+    }
+}
+
+/// What goes with a payload, unchecked.
+#[derive(Debug, Default)]
+pub struct Labels<'a> {
+    /// Event name.
+    pub event: Option<&'a str>,
+    /// Publisher's user id, where somebody claims one.
+    pub user: Option<&'a str>,
+    /// Idempotency key.
+    pub key: Option<&'a str>,
+}
+
+impl DraftText<'_> {
+    /// Checks the item.
+    ///
+    /// # Errors
+    /// The first field that is wrong.
+    pub fn check(&self, access: &Access, max_bytes: usize) -> Result<Draft, DraftError> {
+        let channel = match self.channel.as_deref() {
+            None => return Err(DraftError::NoChannel),
+            Some("@me") => match access.user() {
+                Some(user) => Channel::inbox(user),
+                None => return Err(DraftError::Channel(NameError::Me)),
+            },
+            Some(name) => Channel::parse(name)?,
+        };
+        let payload = match (self.data, &self.base64) {
+            (Some(data), None) => Payload::json(data.get()),
+            (None, Some(text)) => Payload::Binary(
+                STANDARD
+                    .decode(text.as_bytes())
+                    .map_err(|_| DraftError::Base64)?
+                    .into(),
+            ),
+            _ => return Err(DraftError::Payload),
+        };
+        let labels = Labels {
+            event: self.event.as_deref(),
+            user: self.user.as_deref(),
+            key: self.idempotency_key.as_deref(),
+        };
+        draft(channel, payload, &labels, access, max_bytes)
+    }
+}
+
+/// Makes a draft of checked and unchecked parts.
+///
+/// # Errors
+/// The first field that is wrong.
+pub fn draft(
+    channel: Channel,
+    payload: Payload,
+    labels: &Labels<'_>,
+    access: &Access,
+    max_bytes: usize,
+) -> Result<Draft, DraftError> {
+    let size = payload.as_bytes().len();
+    if size > max_bytes {
+        return Err(DraftError::TooLarge {
+            size,
+            max: max_bytes,
+        });
+    }
+    let event = labels.event.map(EventName::parse).transpose()?;
+    let user = match labels.user {
+        None => access.user().cloned(),
+        Some(user) if access.may_set_user() => Some(UserId::parse(user)?),
+        Some(_) => return Err(DraftError::User),
+    };
+    let idempotency = match labels.key {
+        None => None,
+        Some(key) if key.is_empty() || key.len() > MAX_KEY_BYTES => {
+            return Err(DraftError::Key(key.len()));
+        }
+        Some(key) => Some(IdempotencyKey {
+            publisher: access.publisher_identity().into(),
+            key: key.into(),
+        }),
+    };
+    Ok(Draft {
+        channel,
+        event,
+        user,
+        payload,
+        idempotency,
+    })
+}
+
+/// A publish result: `{channel, id, durability, duplicate}`.
+pub fn write_published(out: &mut Vec<u8>, channel: &Channel, published: &Published) {
+    out.extend_from_slice(b"{\"channel\":\"");
+    out.extend_from_slice(channel.as_str().as_bytes());
+    out.extend_from_slice(b"\",\"id\":\"");
+    out.extend_from_slice(Id::new(channel, published.position).as_bytes());
+    out.extend_from_slice(b"\",\"durability\":");
+    write_string(out, published.durability.as_str());
+    out.extend_from_slice(b",\"duplicate\":");
+    out.extend_from_slice(if published.duplicate {
+        b"true}"
+    } else {
+        b"false}"
+    });
+}

@@ -1,0 +1,490 @@
+//! How a connection gets its subscriptions: open, attach, hello.
+//!
+//! Order on every transport: `hello` once every channel is attached or refused, then each
+//! `denied`, then each `gap`, then publications.
+
+use std::sync::Arc;
+
+use smallvec::SmallVec;
+
+use super::{
+    Cause, Pending, Refused, Shard, SocketKey, Sockets,
+    admit::admit,
+    channels::Subscriber,
+    connection::{
+        Clock, Connection, ConnectionId, ConnectionRef, Flags, Held, Ix, Name, Phase, Poll,
+        Subscription, Transport, Wish,
+    },
+    replies::{Asked, CommandError},
+    settings::PlantedFault,
+};
+use crate::{
+    access::{Access, Grant},
+    channel::Channel,
+    cursor::Cursor,
+    engine::{Attached, Request, Start, Token},
+    envelope::ChannelGap,
+    format::Format,
+    position::{Id, Position},
+    time::Now,
+};
+
+/// A connection as the HTTP layer hands it over: its request is checked, nothing of the response
+/// was written.
+#[derive(Debug)]
+pub struct Open {
+    /// Its public name.
+    pub id: ConnectionId,
+    /// Its socket.
+    pub socket: SocketKey,
+    /// How it reads.
+    pub transport: Transport,
+    /// In which format.
+    pub format: Format,
+    /// Whether heartbeats are to be seen by scripts.
+    pub visible_heartbeats: bool,
+    /// The channels asked for, as given (`@me` included).
+    pub names: Vec<String>,
+    /// Where it resumes.
+    pub cursor: Cursor,
+    /// Who it is.
+    pub access: Arc<Access>,
+    /// Single channels granted besides.
+    pub grants: Vec<Grant>,
+    /// The response head, sent first; a poll's head is in `poll`.
+    pub head: Vec<u8>,
+    /// For polls.
+    pub poll: Option<Poll>,
+}
+
+/// What is known of a session whose channels are being attached.
+#[derive(Debug, Default)]
+pub(super) struct Attaching {
+    missing: usize,
+    /// Where each subscription stood before any gap.
+    asked: Vec<Id>,
+    gaps: Vec<(usize, ChannelGap)>,
+    denied: Vec<Refused>,
+    poll: Option<Poll>,
+}
+
+impl<S: Sockets> Shard<S> {
+    /// Takes a connection over.
+    pub fn open(&mut self, open: Open, now: Now) -> ConnectionRef {
+        self.now = now;
+        let Open {
+            id,
+            socket,
+            transport,
+            format,
+            names,
+            cursor,
+            access,
+            grants,
+            ..
+        } = open;
+        let drawn = self.random.within(1, u64::from(u32::MAX));
+        let generation = u32::try_from(drawn).expect("drawn below 2^32");
+        let connection = Connection {
+            name: Name {
+                id,
+                generation,
+                socket,
+                transport,
+                format,
+                visible_heartbeats: open.visible_heartbeats,
+            },
+            phase: Phase::Open,
+            subscriptions: SmallVec::new(),
+            access,
+            grants: (!grants.is_empty()).then(|| Box::new(grants)),
+            output: None,
+            reading: None,
+            flags: Flags::default(),
+            clock: Clock {
+                opened: now.mono,
+                sent: now.mono,
+                heard: now.mono,
+                wake: u64::MAX,
+            },
+        };
+        let ix = Ix::try_from(self.connections.insert(connection)).expect("fewer than 2^32");
+        self.stats.opened[transport as usize] += 1;
+        if !open.head.is_empty() {
+            self.connection(ix).output().push_own(&open.head);
+        }
+        if transport == Transport::Echo {
+            self.make_ready(ix);
+        } else if transport == Transport::WebSocket && self.waits_for_auth(ix, &names, &cursor) {
+            self.connection(ix).phase = Phase::AwaitingAuth(Box::new(Wish { names, cursor }));
+            self.make_ready(ix);
+        } else {
+            self.begin(ix, &names, &cursor, open.poll);
+        }
+        self.plan(ix);
+        self.settle();
+        ConnectionRef { ix, generation }
+    }
+
+    /// A WebSocket without credentials may still present a token, unless what it asks for is
+    /// open to everybody.
+    fn waits_for_auth(&self, ix: Ix, names: &[String], cursor: &Cursor) -> bool {
+        let (now, settings) = (self.now, &self.settings);
+        let connection = &self.connections[ix as usize];
+        if !connection.access.is_anonymous() {
+            return false;
+        }
+        let (granted, _) = admit(
+            names,
+            cursor,
+            &connection.access,
+            connection.grants(),
+            settings,
+            now,
+        );
+        granted.is_empty()
+    }
+
+    /// Subscribes to what a connection asked for at open; hello follows when all is resolved.
+    pub(super) fn begin(&mut self, ix: Ix, names: &[String], cursor: &Cursor, poll: Option<Poll>) {
+        let connection = &self.connections[ix as usize];
+        let (granted, denied) = admit(
+            names,
+            cursor,
+            &connection.access,
+            connection.grants(),
+            &self.settings,
+            self.now,
+        );
+        let asked = granted.iter().map(Id::null).collect();
+        let attaching = Attaching {
+            missing: granted.len(),
+            asked,
+            gaps: Vec::new(),
+            denied,
+            poll,
+        };
+        self.connection(ix).phase = Phase::Attaching(Box::new(attaching));
+        for channel in granted {
+            let start = cursor.start(&channel);
+            self.subscribe(ix, channel, start, None);
+        }
+        self.finish_attaching(ix);
+    }
+
+    /// Adds one subscription. It is not walked before its start is resolved.
+    pub(super) fn subscribe(
+        &mut self,
+        ix: Ix,
+        channel: Channel,
+        start: Start,
+        asked: Option<Asked>,
+    ) {
+        let max_delay = self.settings.namespaces.of(&channel).max_delay_ms;
+        let entry_ix = self.channels.find(&channel).unwrap_or_else(|| {
+            self.channels.insert(
+                channel.clone(),
+                u32::try_from(max_delay).unwrap_or(u32::MAX),
+            )
+        });
+        let subscriptions = &mut self.connections[ix as usize].subscriptions;
+        let nth = u32::try_from(subscriptions.len()).expect("at most 128");
+        let entry = &mut self.channels[entry_ix];
+        let slot = u32::try_from(entry.subscribers.len()).expect("fewer than 2^32");
+        entry.subscribers.push(Subscriber {
+            connection: ix,
+            nth,
+        });
+        subscriptions.push(Subscription {
+            channel: entry_ix,
+            slot,
+            cursor: 0,
+            live: false,
+        });
+        let generation = self.connections[ix as usize].name.generation;
+        let connection = ConnectionRef { ix, generation };
+        let at_head = match start {
+            Start::Latest => true,
+            Start::After(at) => at.epoch == entry.epoch && at.offset == entry.head,
+            Start::Earliest | Start::Unknown => false,
+        };
+        if entry.attached && at_head {
+            let attached = Attached {
+                epoch: entry.epoch,
+                asked: Some(entry.head),
+                start: entry.head,
+                head: entry.head,
+                gap: None,
+            };
+            self.resolved(connection, nth as usize, attached, asked);
+            return;
+        }
+        let request = Request::Attach {
+            channel: channel.clone(),
+            start,
+            max_catchup: self.settings.max_catchup,
+        };
+        let token = self.submit(
+            Pending::Attach {
+                connection,
+                channel,
+                asked,
+            },
+            request,
+        );
+        // Until it is live the cursor holds the token, so that a late reply finds its own.
+        self.connection(ix).subscriptions[nth as usize].cursor = token.0;
+    }
+
+    /// The engine has resolved a start.
+    pub(super) fn attached(
+        &mut self,
+        connection: ConnectionRef,
+        channel: &Channel,
+        token: Token,
+        mut attached: Attached,
+        asked: Option<Asked>,
+    ) {
+        if let Some(ix) = self.channels.find(channel) {
+            let entry = &mut self.channels[ix];
+            if !entry.attached {
+                entry.attached = true;
+                entry.epoch = attached.epoch;
+                entry.head = attached.head;
+            }
+        }
+        if self.settings.planted == Some(PlantedFault::SkipCatchUp) {
+            attached.start = attached.head;
+        }
+        let Some(found) = self.find_mut(connection) else {
+            return;
+        };
+        let nth = found
+            .subscriptions
+            .iter()
+            .position(|sub| !sub.live && sub.cursor == token.0);
+        if let Some(nth) = nth {
+            self.resolved(connection, nth, attached, asked);
+        }
+    }
+
+    /// The backplane is out of reach: asked again at the next tick, the session waits.
+    pub(super) fn attach_failed(
+        &mut self,
+        connection: ConnectionRef,
+        channel: &Channel,
+        asked: Option<Asked>,
+    ) {
+        if self.find_mut(connection).is_none() {
+            return;
+        }
+        match asked {
+            Some(asked) => {
+                let ix = connection.ix;
+                if let Some(nth) = self.subscription_to(ix, channel) {
+                    self.unsubscribe(ix, nth);
+                }
+                let error = CommandError::new("unavailable", "the backplane is out of reach");
+                self.reply_error(ix, asked, &error);
+            }
+            None => self.close(
+                connection.ix,
+                Cause::Overloaded,
+                "the backplane is out of reach",
+            ),
+        }
+    }
+
+    fn resolved(
+        &mut self,
+        connection: ConnectionRef,
+        nth: usize,
+        attached: Attached,
+        asked: Option<Asked>,
+    ) {
+        let ix = connection.ix;
+        match attached.gap {
+            None => self.stats.resumed += 1,
+            Some(gap) => self.stats.gap(gap.reason),
+        }
+        let found = &mut self.connections[ix as usize];
+        let subscription = &mut found.subscriptions[nth];
+        subscription.cursor = attached.start;
+        subscription.live = true;
+        let entry = &self.channels[subscription.channel];
+        let channel = entry.channel.clone();
+        let stood = attached.asked.map_or_else(
+            || Id::null(&channel),
+            |offset| {
+                Id::new(
+                    &channel,
+                    Position {
+                        epoch: attached.epoch,
+                        offset,
+                    },
+                )
+            },
+        );
+        let gap = attached.gap.map(|gap| ChannelGap {
+            channel: channel.clone(),
+            epoch: attached.epoch,
+            gap,
+        });
+        if let Phase::Attaching(attaching) = &mut found.phase {
+            attaching.missing -= 1;
+            attaching.asked[nth] = stood;
+            attaching.gaps.extend(gap.map(|gap| (nth, gap)));
+            self.finish_attaching(ix);
+            return;
+        }
+        if let Some(asked) = asked {
+            self.reply_subscribed(ix, asked, stood);
+        }
+        if let Some(gap) = gap {
+            self.say_gap(ix, &gap);
+        }
+        self.make_ready(ix);
+    }
+
+    /// Opens the session once every channel is attached or refused.
+    fn finish_attaching(&mut self, ix: Ix) {
+        let connection = self.connection(ix);
+        let Phase::Attaching(attaching) = &mut connection.phase else {
+            return;
+        };
+        if attaching.missing > 0 {
+            return;
+        }
+        let Attaching {
+            mut asked,
+            gaps,
+            denied,
+            poll,
+            ..
+        } = std::mem::take(&mut **attaching);
+        if let Some(poll) = poll {
+            let gaps = gaps.into_iter().map(|(_, gap)| gap).collect();
+            self.hold(ix, poll, gaps, denied);
+            return;
+        }
+        connection.phase = Phase::Open;
+        self.say_hello(ix, &join(&asked));
+        for refused in &denied {
+            self.say_denied(ix, refused);
+        }
+        for (nth, gap) in &gaps {
+            let at = Position {
+                epoch: gap.epoch,
+                offset: gap.gap.resume,
+            };
+            asked[*nth] = Id::new(&gap.channel, at);
+            self.say_gap_at(ix, gap, &join(&asked));
+        }
+        self.plan(ix);
+        self.make_ready(ix);
+        self.resume_input(ix);
+    }
+
+    pub(super) fn hold(&mut self, ix: Ix, poll: Poll, gaps: Vec<ChannelGap>, denied: Vec<Refused>) {
+        let deadline = self.now.mono + poll.timeout_ms;
+        let at_once = poll.only_cursor || !gaps.is_empty();
+        self.connection(ix).phase = Phase::Held(Box::new(Held {
+            poll,
+            gaps,
+            denied,
+            deadline,
+        }));
+        self.answer(ix, at_once);
+        self.plan(ix);
+    }
+
+    /// The cursor of the whole connection, as far as it was sent.
+    pub(super) fn cursor_of(&self, ix: Ix) -> String {
+        let connection = &self.connections[ix as usize];
+        let ids: Vec<Id> = connection
+            .subscriptions
+            .iter()
+            .filter(|subscription| subscription.live)
+            .map(|subscription| {
+                let entry = &self.channels[subscription.channel];
+                let at = Position {
+                    epoch: entry.epoch,
+                    offset: subscription.cursor,
+                };
+                Id::new(&entry.channel, at)
+            })
+            .collect();
+        join(&ids)
+    }
+
+    /// Which of a connection's subscriptions reads this channel.
+    pub(super) fn subscription_to(&self, ix: Ix, channel: &Channel) -> Option<usize> {
+        let entry = self.channels.find(channel)?;
+        let subscriptions = &self.connections[ix as usize].subscriptions;
+        subscriptions
+            .iter()
+            .position(|subscription| subscription.channel == entry)
+    }
+
+    /// Ends one subscription; the channel's last one withdraws the shard's interest.
+    pub(super) fn unsubscribe(&mut self, ix: Ix, nth: usize) {
+        let connection = &mut self.connections[ix as usize];
+        let gone = connection.subscriptions.swap_remove(nth);
+        if let Some(moved) = connection.subscriptions.get(nth) {
+            self.channels[moved.channel].subscribers[moved.slot as usize].nth =
+                u32::try_from(nth).expect("at most 128");
+        }
+        let entry = &mut self.channels[gone.channel];
+        let slot = gone.slot as usize;
+        entry.subscribers.swap_remove(slot);
+        if let Some(moved) = entry.subscribers.get(slot).copied() {
+            let other = &mut self.connections[moved.connection as usize];
+            other.subscriptions[moved.nth as usize].slot = gone.slot;
+            // A pass that was beyond this slot would miss the subscriber that moved into it.
+            if slot < entry.pass.at {
+                self.make_ready(moved.connection);
+            }
+        }
+        if self.channels[gone.channel].subscribers.is_empty() {
+            self.abandon(gone.channel);
+        }
+    }
+
+    /// Drops a channel without subscribers.
+    fn abandon(&mut self, entry_ix: Ix) {
+        let mut entry = self.channels.remove(entry_ix);
+        entry.retire_tail(&mut self.flush.spare);
+        if let Some(pages) = &mut entry.pages {
+            self.flush.catchup_held -= pages.clear();
+        }
+        if entry.pass.confirm {
+            let (channel, head) = (&entry.channel, entry.head);
+            self.link
+                .backplane
+                .flushed(channel, head, self.now, &mut self.link.remote);
+        }
+        let token = Token(u64::MAX);
+        let request = Request::Detach {
+            channel: entry.channel,
+        };
+        self.link
+            .backplane
+            .submit(token, request, self.now, &mut self.link.remote);
+    }
+
+    pub(super) fn connection(&mut self, ix: Ix) -> &mut Connection {
+        &mut self.connections[ix as usize]
+    }
+}
+
+/// A cursor of several ids.
+pub(super) fn join(ids: &[Id]) -> String {
+    let mut cursor = String::with_capacity(ids.len() * 30);
+    for id in ids {
+        if !cursor.is_empty() {
+            cursor.push('.');
+        }
+        cursor.push_str(id.as_str());
+    }
+    cursor
+}

@@ -1,0 +1,193 @@
+//! Bytes from WebSocket clients: frames, pings, closes, and when not to read on.
+
+use bellwire_wire::websocket::{Decoder, Event, Limits, Opcode, Role, close, encode_frame};
+
+use super::{
+    Cause, ConnectionRef, Shard, Sockets,
+    connection::{Ix, Phase, Reading, Transport},
+};
+use crate::time::Now;
+
+/// Commands of one connection that wait for the engine, above which its socket is not read.
+const MAX_IN_FLIGHT: usize = 64;
+/// What to do with the socket after its bytes were looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Input {
+    /// Read on.
+    Continue,
+    /// Do not read before [`Sockets::resume_reading`].
+    Pause,
+    /// The connection is gone.
+    Gone,
+}
+
+impl<S: Sockets> Shard<S> {
+    /// Looks at bytes that the client sent.
+    pub fn input(&mut self, connection: ConnectionRef, bytes: &mut [u8], now: Now) -> Input {
+        self.now = now;
+        let Some(found) = self.find_mut(connection) else {
+            return Input::Gone;
+        };
+        found.clock.heard = now.mono.max(found.clock.heard);
+        if !found.name.transport.is_websocket() {
+            // Nothing is expected on a stream of events.
+            return Input::Continue;
+        }
+        if found.flags.paused {
+            let max_message = self.max_message(connection.ix);
+            self.reading(connection.ix, max_message)
+                .held
+                .extend_from_slice(bytes);
+            return Input::Pause;
+        }
+        self.decode(connection, bytes);
+        self.settle();
+        match self.find_mut(connection) {
+            None => Input::Gone,
+            Some(found) if found.flags.paused => Input::Pause,
+            Some(_) => Input::Continue,
+        }
+    }
+
+    /// Goes on with what was held back, and with the socket.
+    pub(super) fn resume_input(&mut self, ix: Ix) {
+        let connection = self.connection(ix);
+        if !connection.flags.paused || self.must_pause(ix) {
+            return;
+        }
+        let connection = self.connection(ix);
+        connection.flags.paused = false;
+        let generation = connection.name.generation;
+        let socket = connection.name.socket;
+        let held = connection
+            .reading
+            .as_mut()
+            .map(|r| std::mem::take(&mut r.held));
+        if let Some(mut held) = held.filter(|held| !held.is_empty()) {
+            self.decode(ConnectionRef { ix, generation }, &mut held);
+        }
+        let still = self.find_mut(ConnectionRef { ix, generation });
+        if still.is_some_and(|connection| !connection.flags.paused) {
+            self.sockets.resume_reading(socket);
+        }
+    }
+
+    fn must_pause(&self, ix: Ix) -> bool {
+        let connection = &self.connections[ix as usize];
+        let waiting = connection.output.as_ref().map_or(0, |output| output.len());
+        let in_flight = connection
+            .reading
+            .as_ref()
+            .map_or(0, |reading| reading.in_flight);
+        let bound = match connection.name.transport {
+            // An echo is as long as what was sent.
+            Transport::Echo => 0,
+            _ => self.settings.max_output_bytes,
+        };
+        waiting > bound
+            || in_flight >= MAX_IN_FLIGHT
+            || matches!(connection.phase, Phase::Attaching(_))
+    }
+
+    pub(super) fn max_message(&self, ix: Ix) -> usize {
+        match self.connections[ix as usize].name.transport {
+            Transport::Echo => self.settings.max_echo_bytes,
+            Transport::WebSocket | Transport::Sse | Transport::Poll => {
+                self.settings.max_message_bytes
+            }
+        }
+    }
+
+    pub(super) fn reading(&mut self, ix: Ix, max_message: usize) -> &mut Reading {
+        self.connection(ix).reading.get_or_insert_with(|| {
+            let decoder = Decoder::new(Role::Server, Limits { max_message });
+            Box::new(Reading {
+                decoder,
+                held: Vec::new(),
+                in_flight: 0,
+            })
+        })
+    }
+
+    fn decode(&mut self, connection: ConnectionRef, bytes: &mut [u8]) {
+        let ix = connection.ix;
+        let max_message = self.max_message(ix);
+        let mut decoder = std::mem::replace(
+            &mut self.reading(ix, max_message).decoder,
+            Decoder::new(Role::Server, Limits { max_message }),
+        );
+        let mut rest = bytes;
+        loop {
+            match decoder.decode(&mut rest) {
+                Ok(Some(event)) => self.event(ix, event),
+                Ok(None) => break,
+                Err(violation) => {
+                    self.violation(ix, violation.close_code(), &violation.to_string());
+                    return;
+                }
+            }
+            self.settle();
+            let Some(found) = self.find_mut(connection) else {
+                return;
+            };
+            if matches!(found.phase, Phase::Closing { heard: true, .. }) {
+                return;
+            }
+            if self.must_pause(ix) {
+                break;
+            }
+        }
+        let pausing = self.must_pause(ix);
+        let found = self.connection(ix);
+        found.flags.paused = pausing;
+        let Some(reading) = &mut found.reading else {
+            return;
+        };
+        reading.decoder = decoder;
+        if !rest.is_empty() {
+            // In front of what was held back before, which is what `rest` came from.
+            reading.held.splice(0..0, rest.iter().copied());
+        }
+        if reading.decoder.is_idle() && reading.held.is_empty() && reading.in_flight == 0 {
+            found.reading = None;
+        }
+    }
+
+    fn violation(&mut self, ix: Ix, code: u16, reason: &str) {
+        if self.connection(ix).is_closing() {
+            self.depart(ix, Cause::Violation);
+        } else {
+            self.close_violation(ix, code, reason);
+        }
+    }
+
+    fn event(&mut self, ix: Ix, event: Event<'_>) {
+        if let Event::Close(close) = event {
+            self.close_answered(ix, close.map(|(code, _)| code));
+            return;
+        }
+        let connection = self.connection(ix);
+        if connection.is_closing() {
+            return;
+        }
+        let echoes = connection.name.transport == Transport::Echo;
+        let mut frame = Vec::new();
+        match event {
+            Event::Ping(payload) => encode_frame(&mut frame, Opcode::Pong, payload),
+            Event::Text(text) if echoes => encode_frame(&mut frame, Opcode::Text, text.as_bytes()),
+            Event::Binary(bytes) if echoes => encode_frame(&mut frame, Opcode::Binary, bytes),
+            Event::Pong(_) | Event::Close(_) => return,
+            Event::Text(_) | Event::Binary(_) if connection.name.format.is_raw_websocket() => {
+                self.close_violation(ix, close::UNSUPPORTED_DATA, "a raw WebSocket only receives");
+                return;
+            }
+            Event::Text(text) => return self.command(ix, text),
+            Event::Binary(_) => {
+                self.close_violation(ix, close::UNSUPPORTED_DATA, "commands are text messages");
+                return;
+            }
+        }
+        connection.output().push_own(&frame);
+        self.make_ready(ix);
+    }
+}

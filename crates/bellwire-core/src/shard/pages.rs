@@ -1,0 +1,68 @@
+//! Pages of a channel's log, for connections behind its tail. Shared by all who need the same
+//! range, so a storm of reconnects reads history once, not once per client.
+
+use super::connection::ConnectionRef;
+use crate::segment::Segment;
+
+/// Payload bytes of a page.
+pub(super) const PAGE_BYTES: usize = 256 << 10;
+
+/// The pages of one channel.
+#[derive(Debug, Default)]
+pub(super) struct Pages {
+    pages: Vec<Page>,
+    /// Who goes on when the page that is being read has come.
+    pub(super) waiting: Vec<ConnectionRef>,
+    /// Whether a read is under way.
+    pub(super) reading: bool,
+}
+
+#[derive(Debug)]
+struct Page {
+    segment: Segment,
+    /// Used since the last sweep.
+    used: bool,
+}
+
+impl Pages {
+    pub(super) fn insert(&mut self, segment: Segment) {
+        self.pages.push(Page {
+            segment,
+            used: true,
+        });
+    }
+
+    /// The page in which a reader at `cursor` goes on.
+    pub(super) fn serving(&mut self, cursor: u64) -> Option<&mut Segment> {
+        // The newest of several: the older ones may be prefixes of it.
+        let page = self
+            .pages
+            .iter_mut()
+            .rev()
+            .find(|page| page.segment.serves(cursor))?;
+        page.used = true;
+        Some(&mut page.segment)
+    }
+
+    /// Drops pages nobody used since the last call; returns the payload bytes given back.
+    pub(super) fn sweep(&mut self) -> usize {
+        let before = self.weight();
+        self.pages.retain_mut(|page| std::mem::take(&mut page.used));
+        before - self.weight()
+    }
+
+    /// Drops all pages; returns the payload bytes given back.
+    pub(super) fn clear(&mut self) -> usize {
+        let weight = self.weight();
+        self.pages.clear();
+        weight
+    }
+
+    pub(super) fn is_unused(&self) -> bool {
+        self.pages.is_empty() && self.waiting.is_empty() && !self.reading
+    }
+
+    pub(super) fn weight(&self) -> usize {
+        self.pages.iter().map(|page| page.segment.weight()).sum()
+    }
+}

@@ -1,0 +1,158 @@
+//! What a connection waits for, and what happens when it does not come.
+
+use super::{
+    Cause, Shard, Sockets,
+    connection::{Connection, Ix, Phase, Transport},
+};
+use crate::access::Denied;
+
+impl<S: Sockets> Shard<S> {
+    /// Plans the next look at a connection. Never later than what it waits for; a look that finds
+    /// nothing to do plans the next.
+    pub(super) fn plan(&mut self, ix: Ix) {
+        let next = self.next_deadline(&self.connections[ix as usize]);
+        let connection = &mut self.connections[ix as usize];
+        if next < connection.clock.wake {
+            connection.clock.wake = self.wheel.plan(ix, next);
+        }
+    }
+
+    pub(super) fn run_timers(&mut self) {
+        let mut due = Vec::new();
+        self.wheel.due(self.now.mono, &mut due);
+        for ix in due {
+            let Some(connection) = self.connections.get_mut(ix as usize) else {
+                continue;
+            };
+            if connection.clock.wake > self.now.mono {
+                continue;
+            }
+            connection.clock.wake = u64::MAX;
+            self.look_at(ix);
+            if self.connections.contains(ix as usize) {
+                self.plan(ix);
+            }
+        }
+    }
+
+    fn next_deadline(&self, connection: &Connection) -> u64 {
+        let clock = &connection.clock;
+        let heartbeat = self.settings.heartbeat_ms;
+        let phase = match &connection.phase {
+            Phase::AwaitingAuth(_) => clock.opened + self.settings.auth_timeout_ms,
+            Phase::Closing { .. } => return clock.heard + self.settings.close_timeout_ms,
+            Phase::Held(held) => held.deadline,
+            Phase::Attaching(_) | Phase::Open => u64::MAX,
+        };
+        let heartbeat = match connection.name.transport {
+            Transport::Poll => u64::MAX,
+            Transport::Sse => clock.sent + heartbeat,
+            Transport::WebSocket | Transport::Echo => {
+                clock
+                    .sent
+                    .min(clock.heard)
+                    .max(self.now.mono.saturating_sub(heartbeat))
+                    + heartbeat
+            }
+        };
+        phase.min(heartbeat).min(self.expiry(connection))
+    }
+
+    /// When the token or the first grant runs out, on the shard's clock.
+    fn expiry(&self, connection: &Connection) -> u64 {
+        let grants = connection.grants().iter().map(|grant| grant.expires);
+        let first = connection
+            .access
+            .expires_at()
+            .into_iter()
+            .chain(grants)
+            .min();
+        first.map_or(u64::MAX, |wall| {
+            self.now
+                .mono
+                .saturating_add(wall.saturating_sub(self.now.wall))
+        })
+    }
+
+    fn look_at(&mut self, ix: Ix) {
+        let now = self.now;
+        let connection = &self.connections[ix as usize];
+        match &connection.phase {
+            Phase::Closing { .. } => {
+                if now.mono >= connection.clock.heard + self.settings.close_timeout_ms {
+                    self.depart(ix, Cause::Silent);
+                }
+                return;
+            }
+            Phase::AwaitingAuth(_) => {
+                if now.mono >= connection.clock.opened + self.settings.auth_timeout_ms {
+                    self.close(
+                        ix,
+                        Cause::AuthTimeout,
+                        "no token came; send {\"auth\":{\"token\":…}}",
+                    );
+                    return;
+                }
+            }
+            Phase::Held(held) if now.mono >= held.deadline => {
+                self.answer(ix, true);
+                return;
+            }
+            Phase::Held(_) | Phase::Attaching(_) | Phase::Open => {}
+        }
+        if connection.access.is_expired(now.wall) {
+            self.close(
+                ix,
+                Cause::TokenExpired,
+                "the token has expired; come back with a new one",
+            );
+            return;
+        }
+        self.end_expired_grants(ix);
+        self.check_heartbeat(ix);
+    }
+
+    fn check_heartbeat(&mut self, ix: Ix) {
+        let heartbeat = self.settings.heartbeat_ms;
+        let Some(connection) = self.connections.get(ix as usize) else {
+            return;
+        };
+        let (clock, now) = (&connection.clock, self.now.mono);
+        match connection.name.transport {
+            Transport::Poll => {}
+            Transport::Sse => {
+                if now >= clock.sent + heartbeat {
+                    self.say_heartbeat(ix);
+                }
+            }
+            Transport::WebSocket | Transport::Echo => {
+                if now >= clock.heard + 2 * heartbeat {
+                    self.depart(ix, Cause::Silent);
+                } else if now >= clock.sent.min(clock.heard) + heartbeat {
+                    self.say_heartbeat(ix);
+                }
+            }
+        }
+    }
+
+    /// Ends the subscriptions that only a grant allowed and that it allows no longer.
+    fn end_expired_grants(&mut self, ix: Ix) {
+        let now = self.now;
+        let connection = &mut self.connections[ix as usize];
+        let Some(grants) = &mut connection.grants else {
+            return;
+        };
+        if grants.iter().all(|grant| grant.expires > now.wall) {
+            return;
+        }
+        let expired: Vec<_> = grants
+            .extract_if(.., |grant| grant.expires <= now.wall)
+            .collect();
+        if grants.is_empty() {
+            connection.grants = None;
+        }
+        for grant in expired {
+            self.revoke_if_denied(ix, &grant.channel, &Denied::grant_expired(&grant.channel));
+        }
+    }
+}

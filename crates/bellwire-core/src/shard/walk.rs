@@ -1,0 +1,362 @@
+//! The cursor walk: what a connection is sent next, and what becomes of it when the socket takes
+//! only a part. Live delivery, resume, catch-up of a slow consumer and coalescing are all this.
+
+use std::{cell::Ref, io::IoSlice, ops::Range};
+
+use smallvec::SmallVec;
+
+use super::{
+    Cause, Release, Sent, Shard, Sockets,
+    channels::{Channels, Source},
+    connection::{Connection, ConnectionRef, Ix, Output, Phase},
+    settings::PlantedFault,
+};
+use crate::{
+    position::{Id, Position},
+    segment::{Pinned, Run, SharedChunk, SpareChunks, View},
+};
+
+/// Publication bytes in one send; one publication is sent however long it is.
+const SEND_BYTES: usize = 64 << 10;
+/// Pieces in one send.
+const SEND_PIECES: usize = 16;
+
+/// Publications of one channel, on their way to one connection.
+struct Piece {
+    chunk: SharedChunk,
+    run: Run,
+    /// Which subscription.
+    nth: usize,
+    /// The connection's own id line, in [`super::flush::Flush::lines`].
+    line: Range<usize>,
+    source: Source,
+}
+
+/// What was found for a connection.
+#[derive(Default)]
+struct Gathered {
+    pieces: SmallVec<[Piece; 2]>,
+    /// Whether a bound cut it short.
+    more: bool,
+    /// Channels in which it is behind the tail and no page is at hand, and from where.
+    missing: SmallVec<[(Ix, u64); 1]>,
+}
+
+impl<S: Sockets> Shard<S> {
+    /// Sends a connection what it can take now; returns whether it is still behind then.
+    pub(super) fn flush_connection(&mut self, ix: Ix) -> bool {
+        let Some(connection) = self.connections.get_mut(ix as usize) else {
+            return false;
+        };
+        if connection.flags.blocked {
+            return true;
+        }
+        let gathered = match connection.phase {
+            Phase::Held(_) => return self.answer(ix, false),
+            Phase::Open => {
+                let flush = &mut self.flush;
+                flush.lines.clear();
+                gather(
+                    connection,
+                    &mut self.channels,
+                    &mut flush.spare,
+                    &mut flush.lines,
+                )
+            }
+            Phase::AwaitingAuth(_) | Phase::Attaching(_) | Phase::Closing { .. } => {
+                Gathered::default()
+            }
+        };
+        let behind = gathered.more || !gathered.missing.is_empty();
+        let blocked = self.send(ix, &gathered.pieces);
+        let Some(connection) = self.connections.get(ix as usize) else {
+            return false;
+        };
+        let generation = connection.name.generation;
+        if gathered.more && !blocked {
+            self.make_ready(ix);
+        }
+        for (entry_ix, after) in gathered.missing {
+            self.want_page(ConnectionRef { ix, generation }, entry_ix, after);
+        }
+        self.after_send(ix);
+        behind || blocked
+    }
+
+    /// Offers the output and the pieces to the socket in one send; returns whether it blocked.
+    fn send(&mut self, ix: Ix, pieces: &[Piece]) -> bool {
+        let connection = &mut self.connections[ix as usize];
+        let output = connection.output.take();
+        if output.is_none() && pieces.is_empty() {
+            return false;
+        }
+        let (offered, sent) = offer(
+            &mut self.sockets,
+            connection,
+            output.as_deref(),
+            pieces,
+            &self.flush.lines,
+        );
+        let Sent::Bytes(sent) = sent else {
+            self.depart(ix, Cause::Peer);
+            return false;
+        };
+        if sent > 0 {
+            connection.clock.sent = self.now.mono;
+        }
+        let (publications, replayed, rest) =
+            settle_sent(connection, output, pieces, &self.flush.lines, sent);
+        connection.output = rest;
+        if self.settings.planted == Some(PlantedFault::ForgetPartialFrame) && sent < offered {
+            connection.output = None;
+        }
+        self.stats.deliveries[connection.name.transport as usize] += publications;
+        self.stats.replayed += replayed;
+        self.stats.delivered_bytes += sent as u64;
+        if sent < offered {
+            connection.flags.blocked = true;
+            self.stats.blocked += 1;
+        }
+        sent < offered
+    }
+
+    /// What an emptied output makes possible: reading on, or going.
+    fn after_send(&mut self, ix: Ix) {
+        let connection = &self.connections[ix as usize];
+        if connection.output.is_some() {
+            return;
+        }
+        if let Phase::Closing { cause, heard } = connection.phase {
+            if heard {
+                let reuse = cause == Cause::Answered && !connection.flags.last_answer;
+                let release = if reuse {
+                    Release::Reuse
+                } else {
+                    Release::Close
+                };
+                self.release(ix, cause, release);
+            }
+        } else if connection.flags.paused {
+            self.resume_input(ix);
+        }
+    }
+}
+
+/// Looks up what follows the connection's cursors.
+fn gather(
+    connection: &mut Connection,
+    channels: &mut Channels,
+    spare: &mut SpareChunks,
+    lines: &mut Vec<u8>,
+) -> Gathered {
+    let mut gathered = Gathered::default();
+    let composite = connection.name.format.is_composite();
+    let mut room = SEND_BYTES;
+    for nth in 0..connection.subscriptions.len() {
+        let subscription = &mut connection.subscriptions[nth];
+        let entry_ix = subscription.channel;
+        let mut cursor = subscription.cursor;
+        while subscription.live && cursor < channels[entry_ix].head {
+            if gathered.pieces.len() == SEND_PIECES || room == 0 {
+                gathered.more = true;
+                return gathered;
+            }
+            let format = connection.name.format;
+            let Some((chunk, source, end)) = channels[entry_ix].chunk_for(cursor, format, spare)
+            else {
+                gathered.missing.push((entry_ix, cursor));
+                break;
+            };
+            let max_count = if composite { 1 } else { usize::MAX };
+            let run = chunk.borrow().run(cursor, max_count, room);
+            let Some(run) = run else {
+                // The log says that nothing is retained up to here.
+                cursor = end;
+                if gathered.pieces.iter().all(|piece| piece.nth != nth) {
+                    subscription.cursor = end;
+                }
+                continue;
+            };
+            if run.end - run.start > room && !gathered.pieces.is_empty() {
+                gathered.more = true;
+                return gathered;
+            }
+            room = room.saturating_sub(run.end - run.start);
+            cursor = run.last;
+            gathered.pieces.push(Piece {
+                chunk,
+                run,
+                nth,
+                line: 0..0,
+                source,
+            });
+        }
+    }
+    if composite {
+        write_lines(connection, channels, &mut gathered, lines);
+    }
+    gathered
+}
+
+/// Writes the id line of each piece: the cursor of the whole connection once it is delivered.
+fn write_lines(
+    connection: &Connection,
+    channels: &Channels,
+    gathered: &mut Gathered,
+    lines: &mut Vec<u8>,
+) {
+    let mut ids: SmallVec<[Id; 8]> = connection
+        .subscriptions
+        .iter()
+        .filter(|subscription| subscription.live)
+        .map(|subscription| id_at(channels, subscription.channel, subscription.cursor))
+        .collect();
+    let framing = connection.name.format.framing();
+    for piece in &mut gathered.pieces {
+        let live_before = connection.subscriptions[..piece.nth]
+            .iter()
+            .filter(|s| s.live)
+            .count();
+        ids[live_before] = id_at(
+            channels,
+            connection.subscriptions[piece.nth].channel,
+            piece.run.last,
+        );
+        let start = lines.len();
+        framing.write(lines, |lines| {
+            lines.extend_from_slice(b"id: ");
+            for (i, id) in ids.iter().enumerate() {
+                if i > 0 {
+                    lines.push(b'.');
+                }
+                lines.extend_from_slice(id.as_bytes());
+            }
+            lines.push(b'\n');
+        });
+        piece.line = start..lines.len();
+    }
+}
+
+fn id_at(channels: &Channels, entry_ix: Ix, offset: u64) -> Id {
+    let entry = &channels[entry_ix];
+    Id::new(
+        &entry.channel,
+        Position {
+            epoch: entry.epoch,
+            offset,
+        },
+    )
+}
+
+/// One vectored write; returns what was offered and what was taken.
+fn offer<S: Sockets>(
+    sockets: &mut S,
+    connection: &Connection,
+    output: Option<&Output>,
+    pieces: &[Piece],
+    lines: &[u8],
+) -> (usize, Sent) {
+    let views: SmallVec<[View<'_>; 2]> = output
+        .into_iter()
+        .flat_map(Output::iter)
+        .map(Pinned::view)
+        .collect();
+    let chunks: SmallVec<[Ref<'_, crate::segment::Chunk>; 2]> =
+        pieces.iter().map(|piece| piece.chunk.borrow()).collect();
+    let mut slices: SmallVec<[IoSlice<'_>; 4]> = SmallVec::new();
+    slices.extend(views.iter().map(|view| IoSlice::new(view)));
+    for (piece, chunk) in pieces.iter().zip(&chunks) {
+        if !piece.line.is_empty() {
+            slices.push(IoSlice::new(&lines[piece.line.clone()]));
+        }
+        slices.push(IoSlice::new(&chunk.bytes()[piece.run.start..piece.run.end]));
+    }
+    let offered = slices.iter().map(|slice| slice.len()).sum();
+    (offered, sockets.send(connection.name.socket, &slices))
+}
+
+/// Moves the cursors over what was sent and keeps the rest of a frame that was cut. Returns how
+/// many publications went out, how many of them from pages, and what is left to send.
+fn settle_sent(
+    connection: &mut Connection,
+    mut output: Option<Box<Output>>,
+    pieces: &[Piece],
+    lines: &[u8],
+    sent: usize,
+) -> (u64, u64, Option<Box<Output>>) {
+    let mut rest = match &mut output {
+        Some(output) => output.advance(sent),
+        None => sent,
+    };
+    let (mut publications, mut replayed) = (0, 0);
+    for piece in pieces {
+        let run = piece.run;
+        let subscription = &mut connection.subscriptions[piece.nth];
+        let whole = piece.line.len() + (run.end - run.start);
+        let mut count = run.count as u64;
+        if rest >= whole {
+            subscription.cursor = run.last;
+            rest -= whole;
+        } else {
+            count = cut(subscription, &mut output, piece, lines, rest);
+            rest = 0;
+        }
+        publications += count;
+        if piece.source == Source::Page {
+            replayed += count;
+        }
+        if rest == 0 && count < run.count as u64 {
+            break;
+        }
+    }
+    (
+        publications,
+        replayed,
+        output.filter(|output| !output.is_empty()),
+    )
+}
+
+/// A piece of which only `sent` bytes were taken: complete publications count as sent, the one
+/// that was cut is pinned.
+fn cut(
+    subscription: &mut super::connection::Subscription,
+    output: &mut Option<Box<Output>>,
+    piece: &Piece,
+    lines: &[u8],
+    sent: usize,
+) -> u64 {
+    if sent == 0 {
+        return 0;
+    }
+    let Piece {
+        chunk, run, line, ..
+    } = piece;
+    let output = output.get_or_insert_default();
+    if sent < line.len() {
+        output.push_own(&lines[line.start + sent..line.end]);
+        output.push(Pinned::Shared {
+            chunk: chunk.clone(),
+            start: run.start,
+            end: run.end,
+        });
+        subscription.cursor = run.last;
+        return run.count as u64;
+    }
+    let at = run.start + (sent - line.len());
+    let shared = chunk.borrow();
+    let before = subscription.cursor;
+    if line.is_empty() && shared.is_boundary(at) {
+        let offset = shared.offset_before(at);
+        subscription.cursor = offset.expect("a boundary behind sent bytes ends a publication");
+    } else {
+        // A composite line that went out belongs to the publication behind it, begun or not.
+        let (offset, end) = shared.entry_at(at).expect("the cut lies inside of the run");
+        subscription.cursor = offset;
+        output.push(Pinned::Shared {
+            chunk: chunk.clone(),
+            start: at,
+            end,
+        });
+    }
+    shared.count_between(before, subscription.cursor)
+}
