@@ -1,1 +1,7 @@
 //! Placeholder.
+
+pub mod access;
+
+pub mod config;
+
+pub mod problem;

@@ -1,0 +1,23 @@
+//! Who may come in: tokens, API keys, origins and development mode.
+//!
+//! [`Policy`] is made once from the configuration and shared; each shard has its own [`Gate`],
+//! whose cache needs no lock. Everything here is given the time and does no I/O after start.
+
+mod api_key;
+mod claims;
+mod credential;
+mod dev;
+mod gate;
+mod jwt_key;
+mod keyring;
+mod origin;
+mod verifier;
+
+pub use api_key::{API_KEY_PREFIX, StoredKey, generate as generate_api_key};
+pub use credential::{TOKEN_COOKIE, TOKEN_PARAMETER, redacted};
+pub use dev::DevKey;
+pub use gate::{Admitted, Cors, Gate, Policy, Purpose};
+pub use jwt_key::{JwtKey, KeySpec};
+pub use keyring::{Keyring, Verified};
+pub use origin::AllowedOrigin;
+pub use verifier::Verifier;

@@ -1,0 +1,147 @@
+//! Credentials checked on one shard, with the verified ones remembered.
+//!
+//! One per shard, so its cache needs no lock. Implements the core's `Authenticator`, through which
+//! sessions present tokens and grants.
+
+use std::{
+    cell::RefCell,
+    collections::{HashMap, HashSet},
+    fmt,
+    sync::Arc,
+};
+
+use bellwire_core::{
+    access::{Access, Authenticator, Grant, Permissions, Refusal},
+    time::Now,
+};
+use sha2::{Digest, Sha256};
+
+use super::{
+    api_key::{API_KEY_PREFIX, ApiKeys},
+    claims,
+    dev::{DEV_KEY_PREFIX, DevKey},
+    keyring::Keyring,
+};
+
+/// Distinct permission lists that are remembered for sharing.
+const MAX_SHARED_PERMISSIONS: usize = 1_024;
+
+/// Everything by which credentials are known; shared by the shards.
+#[derive(Debug)]
+pub(super) struct Credentials {
+    pub(super) keyring: Keyring,
+    pub(super) api_keys: ApiKeys,
+    pub(super) dev_key: Option<DevKey>,
+}
+
+/// Checks credentials on one shard.
+pub struct Verifier {
+    credentials: Arc<Credentials>,
+    cache: RefCell<Cache>,
+}
+
+impl Verifier {
+    pub(super) fn new(credentials: Arc<Credentials>, max_cached_tokens: usize) -> Self {
+        let cache = Cache {
+            half: max_cached_tokens.div_ceil(2),
+            ..Cache::default()
+        };
+        Self {
+            credentials,
+            cache: RefCell::new(cache),
+        }
+    }
+
+    /// How many verified tokens are remembered.
+    #[must_use]
+    pub fn cached_tokens(&self) -> usize {
+        let cache = self.cache.borrow();
+        cache.fresh.len() + cache.old.len()
+    }
+
+    fn jwt(&self, text: &str, now: Now) -> Result<Arc<Access>, Refusal> {
+        // Before the cost of a hash.
+        claims::check_size(text)?;
+        let digest = Sha256::digest(text.as_bytes());
+        let mut key = [0; 16];
+        key.copy_from_slice(&digest[..16]);
+        let mut cache = self.cache.borrow_mut();
+        if let Some(access) = cache.find(&key)
+            && !access.is_expired(now.wall)
+        {
+            return Ok(access);
+        }
+        let verified = self.credentials.keyring.token(text, now)?;
+        let permissions = cache.share(verified.permissions);
+        let access = Arc::new(Access::user_until(
+            verified.user,
+            permissions,
+            verified.expires,
+        ));
+        cache.insert(key, Arc::clone(&access));
+        Ok(access)
+    }
+}
+
+impl Authenticator for Verifier {
+    fn token(&self, text: &str, now: Now) -> Result<Arc<Access>, Refusal> {
+        match &self.credentials.dev_key {
+            _ if text.starts_with(API_KEY_PREFIX) => self.credentials.api_keys.verify(text),
+            Some(key) if text.starts_with(DEV_KEY_PREFIX) => key.verify(text),
+            _ => self.jwt(text, now),
+        }
+    }
+
+    fn grant(&self, text: &str, access: &Access, now: Now) -> Result<Grant, Refusal> {
+        self.credentials.keyring.grant(text, access, now)
+    }
+}
+
+impl fmt::Debug for Verifier {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Verifier")
+            .field("cached_tokens", &self.cached_tokens())
+            .finish()
+    }
+}
+
+/// Verified tokens by the first half of their SHA-256, in two generations: when the fresh one is
+/// full it becomes the old one, and what nobody has used since is forgotten with that.
+#[derive(Default)]
+struct Cache {
+    fresh: HashMap<[u8; 16], Arc<Access>>,
+    old: HashMap<[u8; 16], Arc<Access>>,
+    half: usize,
+    permissions: HashSet<Arc<Permissions>>,
+}
+
+impl Cache {
+    fn find(&mut self, key: &[u8; 16]) -> Option<Arc<Access>> {
+        if let Some(access) = self.fresh.get(key) {
+            return Some(Arc::clone(access));
+        }
+        let access = self.old.remove(key)?;
+        self.insert(*key, Arc::clone(&access));
+        Some(access)
+    }
+
+    fn insert(&mut self, key: [u8; 16], access: Arc<Access>) {
+        if self.fresh.len() >= self.half {
+            self.old = std::mem::take(&mut self.fresh);
+        }
+        self.fresh.insert(key, access);
+    }
+
+    /// The same lists as other users have, where they are the same.
+    fn share(&mut self, permissions: Permissions) -> Arc<Permissions> {
+        if let Some(known) = self.permissions.get(&permissions) {
+            return Arc::clone(known);
+        }
+        if self.permissions.len() >= MAX_SHARED_PERMISSIONS {
+            self.permissions.clear();
+        }
+        let shared = Arc::new(permissions);
+        self.permissions.insert(Arc::clone(&shared));
+        shared
+    }
+}
