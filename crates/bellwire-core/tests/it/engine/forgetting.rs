@@ -51,6 +51,8 @@ fn ticks_drop_a_log_that_nobody_uses() {
         (usage.channels, usage.tombstones, usage.history_bytes),
         (0, 1, 0)
     );
+    node.publish(&a, "2");
+    assert_eq!(node.engines[0].usage().tombstones, 0);
 }
 
 #[test]
@@ -80,11 +82,6 @@ fn d6_an_evicted_channel_says_a_gap_before_and_after_it_begins_anew() {
     );
     assert_eq!(node.attach(0, &a, after(&a, 2)).gap, None);
     node.publish(&a, "4");
-    assert_eq!(
-        node.engines[0].usage().tombstones,
-        1,
-        "that of the other one"
-    );
     assert_eq!(
         node.attach(0, &a, after(&a, 1)).gap,
         gap(RETENTION, Some(1), Some(4), 2)

@@ -2,8 +2,8 @@
 
 use super::*;
 
-fn kept(from: u64, to: u64) -> (Node, Channel) {
-    let mut node = Settings::keeping(usize::try_from(to - from + 1).unwrap()).node();
+fn kept(from: usize, to: usize) -> (Node, Channel) {
+    let mut node = Settings::keeping(to - from + 1).node();
     let a = sibling("a", 0);
     for _ in 1..=to {
         node.publish(&a, "0");
@@ -61,7 +61,7 @@ fn a_page_holds_one_publication_however_large_it_is() {
     let (mut node, a) = kept(1, 3);
     let start = Start::Earliest;
     let (order, limit, max_bytes) = (Order::Asc, 9, 0);
-    let channel = a.clone();
+    let channel = a;
     let request = Request::History {
         channel,
         start,

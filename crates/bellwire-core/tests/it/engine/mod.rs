@@ -84,7 +84,7 @@ impl Settings {
     fn node(self) -> Node {
         let default = Namespaces::default().of(&channel("x")).clone();
         let rules = self.rules.iter().map(|(pattern, history)| Namespace {
-            pattern: Pattern::parse(pattern).unwrap(),
+            pattern: Pattern::parse(pattern).expect("a pattern"),
             history: *history,
             ..default.clone()
         });
@@ -231,7 +231,7 @@ impl Node {
     /// Publishes and returns the offset.
     fn publish(&mut self, channel: &Channel, text: &str) -> u64 {
         self.try_publish(0, draft(channel, text))
-            .unwrap()
+            .expect("nothing refuses it")
             .position
             .offset
     }
@@ -283,7 +283,7 @@ impl Node {
 }
 
 fn channel(name: &str) -> Channel {
-    Channel::parse(name).unwrap()
+    Channel::parse(name).expect("a name")
 }
 
 /// The `n`th channel of one partition, the same for every prefix.
@@ -292,7 +292,7 @@ fn sibling(prefix: &str, n: usize) -> Channel {
     names
         .filter(|channel| channel.hash() % PARTITIONS as u64 == 0)
         .nth(n)
-        .unwrap()
+        .expect("names never end")
 }
 
 fn draft(channel: &Channel, text: &str) -> Draft {
@@ -318,7 +318,7 @@ fn keyed(channel: &Channel, text: &str, publisher: &str, key: &str) -> Draft {
 
 fn with_event(draft: Draft, event: &str) -> Draft {
     Draft {
-        event: Some(EventName::parse(event).unwrap()),
+        event: Some(EventName::parse(event).expect("a name")),
         ..draft
     }
 }

@@ -207,7 +207,7 @@ impl Model {
         let published = self
             .node
             .try_publish(shard, draft(&channel, &"1".repeat(weight)));
-        let offset = published.unwrap().position.offset;
+        let offset = published.expect("nothing refuses it").position.offset;
         assert_eq!(offset, self.counter + 1);
         self.counter = offset;
         self.dropped.retain(|&dropped| dropped != n);
