@@ -1,0 +1,50 @@
+// Over HTTP/1.1 a browser opens six connections per host. Tabs that hide give theirs back; tabs
+// that are all visible run out of them, say so, and go on when one is free.
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import {
+  allLive, connectionCount, counters, curl, openBrowser, openStartPage, pane, startServer, until,
+} from "./harness.mjs";
+
+const CAP = "this browser allows six connections per host over HTTP/1.1; " +
+  "close other tabs or use the WebSocket pane";
+
+test("of four tabs in one window only the one in front holds connections", async (t) => {
+  const server = await startServer(t);
+  const browser = await openBrowser(t);
+  const window = browser.contexts()[0];
+  const tabs = [];
+  for (let n = 0; n < 4; n += 1) tabs.push(await openStartPage(window, server.url));
+  await until(async () => (await connectionCount(server.origin)) === 3, "three connections");
+  await curl("-d", "to all tabs", `${server.origin}/v1/channels/demo`);
+  for (const tab of tabs) {
+    await tab.bringToFront();
+    for (const index of [0, 1, 2]) await pane(tab, index).messages.getByText("to all tabs").waitFor();
+    assert.ok((await counters(tab)).every(({ lost }) => lost === "0"));
+  }
+});
+
+test("four visible tabs reach the cap, say so, and recover when others close", async (t) => {
+  const server = await startServer(t);
+  const browser = await openBrowser(t);
+  const context = await browser.newContext();
+  const tabs = [];
+  for (let n = 0; n < 3; n += 1) tabs.push(await openStartPage(context, server.url));
+  // The fourth may show the message before its wires are live, so it is not waited for.
+  const fourth = await context.newPage();
+  tabs.push(fourth);
+  const loaded = fourth.goto(server.url, { timeout: 60_000 });
+  const crowded = tabs.map((tab) => tab.getByText(CAP).first().waitFor({ timeout: 60_000 }));
+  await Promise.any(crowded);
+
+  await loaded;
+  for (const tab of tabs.slice(0, 3)) await tab.close();
+  await Promise.allSettled(crowded);
+  await allLive(fourth);
+  await fourth.getByText(CAP).first().waitFor({ state: "detached" });
+  await curl("-d", "after the crowd", `${server.origin}/v1/channels/demo`);
+  for (const index of [0, 1, 2]) await pane(fourth, index).messages.getByText("after the crowd").waitFor();
+  assert.ok((await counters(fourth)).every(({ lost }) => lost === "0"));
+});

@@ -1,0 +1,131 @@
+// The start page as a person uses it: receive, cut a wire, hide the tab, hold a phone.
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import {
+  allLive, connectionCount, counters, curl, openBrowser, openStartPage, pane, startServer, until,
+} from "./harness.mjs";
+
+const TRANSPORTS = ["sse", "ws", "poll"];
+const publishUrl = ({ origin }) => `${origin}/v1/channels/demo`;
+
+test("a message published with curl arrives in all three panes", async (t) => {
+  const server = await startServer(t);
+  const browser = await openBrowser(t);
+  const page = await openStartPage(await browser.newContext(), server.url);
+  await curl("-d", "hello from curl", publishUrl(server));
+  for (const [index, transport] of TRANSPORTS.entries()) {
+    const { root, messages } = pane(page, index);
+    await messages.getByText("hello from curl").waitFor();
+    assert.equal(await root.getAttribute("data-transport"), transport);
+  }
+  assert.deepEqual(await counters(page), Array(3).fill({ received: "1", replayed: "0", lost: "0" }));
+  assert.equal(await page.locator("#send").textContent(), `curl -d 'hello' ${publishUrl(server)}`);
+  assert.equal(
+    await page.locator("#receive").textContent(),
+    `curl -N '${server.origin}/v1/sse?channel=demo'`,
+  );
+  assert.deepEqual(page.complaints, []);
+});
+
+test("the publish box publishes text as text and JSON as JSON", async (t) => {
+  const server = await startServer(t);
+  const browser = await openBrowser(t);
+  const page = await openStartPage(await browser.newContext(), server.url);
+  for (const [typed, shown] of [["plain words", "plain words"], ['{ "a": 1 }', '{"a":1}']]) {
+    await page.getByLabel("Publish a message").fill(typed);
+    await page.getByRole("button", { name: "Publish" }).click();
+    for (const index of TRANSPORTS.keys()) {
+      await pane(page, index).messages.getByText(shown, { exact: true }).waitFor();
+    }
+  }
+  assert.match(await page.locator("#published").textContent(), /^Published as \S+$/);
+  assert.deepEqual(page.complaints, []);
+});
+
+for (const [index, transport] of TRANSPORTS.entries()) {
+  const next = TRANSPORTS[(index + 1) % TRANSPORTS.length];
+  test(`a wire cut on ${transport} comes back on ${next} with everything it missed`, async (t) => {
+    const server = await startServer(t);
+    const browser = await openBrowser(t);
+    const page = await openStartPage(await browser.newContext(), server.url);
+    const { root, cut, back, messages } = pane(page, index);
+
+    await cut.click();
+    await page.locator('.pane[data-state="cut"]').waitFor();
+    await curl("-d", "while it was cut", publishUrl(server));
+    await back.getByText(/replayed [1-9]\d*, lost 0$/).waitFor();
+    assert.equal(await root.getAttribute("data-transport"), next);
+    await messages.locator("li", { hasText: "while it was cut" }).getByText("replayed").waitFor();
+
+    // Once all panes have the last message, they have the same ones.
+    await curl("-d", "the end", publishUrl(server));
+    for (const each of TRANSPORTS.keys()) await pane(page, each).messages.getByText("the end").waitFor();
+    const all = await counters(page);
+    assert.deepEqual(new Set(all.map(({ received }) => received)).size, 1, JSON.stringify(all));
+    assert.ok(all.every(({ lost }) => lost === "0"), JSON.stringify(all));
+    assert.ok(Number(all[index].replayed) >= 2, JSON.stringify(all));
+    assert.deepEqual(page.complaints, []);
+  });
+}
+
+test("a wire can be cut all the way round", async (t) => {
+  const server = await startServer(t);
+  const browser = await openBrowser(t);
+  const page = await openStartPage(await browser.newContext(), server.url);
+  const { root, cut, back } = pane(page, 0);
+  for (const transport of ["ws", "poll", "sse"]) {
+    await cut.click();
+    await page.locator(`.pane[data-state="live"][data-transport="${transport}"]`).first().waitFor();
+    await until(async () => (await root.getAttribute("data-transport")) === transport, transport);
+    await back.getByText(/replayed [1-9]\d*, lost 0$/).waitFor();
+  }
+  assert.deepEqual(page.complaints, []);
+});
+
+test("a hidden tab holds no connection and comes back without loss", async (t) => {
+  const server = await startServer(t);
+  const browser = await openBrowser(t);
+  const window = browser.contexts()[0];
+  const page = await openStartPage(window, server.url);
+  await curl("-d", "before", publishUrl(server));
+  for (const index of TRANSPORTS.keys()) await pane(page, index).messages.getByText("before").waitFor();
+
+  const other = await window.newPage();
+  await other.bringToFront();
+  await until(async () => (await connectionCount(server.origin)) === 0, "connections are released");
+  assert.equal(await page.title(), "Bellwire (paused)");
+  for (const n of [1, 2, 3]) await curl("-d", `hidden ${n}`, publishUrl(server));
+
+  await page.bringToFront();
+  await allLive(page);
+  await page.getByText("so its connections were released").waitFor();
+  for (const index of TRANSPORTS.keys()) {
+    await pane(page, index).back.getByText("replayed 3, lost 0").waitFor();
+    await pane(page, index).messages.getByText("hidden 3").waitFor();
+  }
+  assert.deepEqual(await counters(page), Array(3).fill({ received: "4", replayed: "3", lost: "0" }));
+  assert.deepEqual(page.complaints, []);
+});
+
+test("nothing overflows from 320 to 1400 pixels, in every state", async (t) => {
+  const server = await startServer(t);
+  const browser = await openBrowser(t);
+  const page = await openStartPage(await browser.newContext(), server.url);
+  await curl("-d", "a_word_longer_than_any_phone_is_wide_".repeat(8), publishUrl(server));
+  await pane(page, 2).messages.getByText("a_word").waitFor();
+  const states = [
+    async () => {},
+    async () => pane(page, 0).cut.click(),
+    async () => pane(page, 0).back.getByText(/replayed/).waitFor(),
+  ];
+  for (const reach of states) {
+    await reach();
+    for (const width of [320, 360, 480, 703, 704, 768, 1023, 1024, 1280, 1400]) {
+      await page.setViewportSize({ width, height: 800 });
+      const widest = await page.evaluate(() => document.documentElement.scrollWidth);
+      assert.ok(widest <= width, `${widest} px of content in ${width} px`);
+    }
+  }
+});
