@@ -137,6 +137,12 @@ impl Gate {
         }
     }
 
+    /// The shard's verifier, for its metrics.
+    #[must_use]
+    pub fn verifier(&self) -> &Verifier {
+        &self.verifier
+    }
+
     /// Checks tokens and grants that sessions present later.
     #[must_use]
     pub fn authenticator(&self) -> &dyn Authenticator {

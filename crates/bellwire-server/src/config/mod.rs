@@ -37,10 +37,6 @@ use values::Word;
 
 /// Everything that can be set. [`Config::default`] is what a node without settings runs with.
 #[derive(Clone, Debug)]
-#[expect(
-    clippy::struct_excessive_bools,
-    reason = "switches as an operator writes them"
-)]
 pub struct Config {
     /// Where clients connect.
     pub listen: SocketAddr,

@@ -115,7 +115,7 @@ impl Kind for Size {
     fn show(value: &usize) -> String {
         let binary = SIZES[..3]
             .iter()
-            .find(|(_, bytes)| *value > 0 && value % bytes == 0);
+            .find(|(_, bytes)| *value > 0 && value.is_multiple_of(*bytes));
         binary.map_or_else(
             || value.to_string(),
             |(unit, bytes)| format!("{}{unit}", value / bytes),
