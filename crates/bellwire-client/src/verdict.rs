@@ -10,6 +10,9 @@ use crate::error::Refusal;
 /// The longest wait a server may ask for.
 pub(crate) const MAX_HINT: Duration = Duration::from_secs(300);
 
+/// Error codes that are final though their status is not.
+const FINAL_CODES: [&str; 2] = ["limit", "unsupported"];
+
 /// Why a link is no more.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Loss {
@@ -62,16 +65,17 @@ impl Loss {
     /// The verdict on a response that is not the stream asked for. A refusal in problem+json
     /// comes from Bellwire itself and is final; anything else may be a proxy's bad moment.
     pub(crate) fn of_response(status: u16, problem: Option<Refusal>, hint: Option<u64>) -> Self {
-        let try_later = matches!(status, 408 | 425 | 429);
+        let for_ever = problem.as_ref().is_some_and(|problem| {
+            FINAL_CODES.contains(&problem.code.as_str())
+                || ((400..500).contains(&status) && !matches!(status, 408 | 425 | 429))
+        });
         match problem {
             _ if status == 204 => Self::refused(
                 status,
                 "stopped",
                 "the server ended this subscription for ever",
             ),
-            Some(problem) if (400..500).contains(&status) && !try_later => {
-                Self::Final(Refusal { status, ..problem })
-            }
+            Some(problem) if for_ever => Self::Final(Refusal { status, ..problem }),
             problem => Self::Passing {
                 reason: match problem {
                     Some(problem) => format!("{problem}, status {status}"),
@@ -106,14 +110,21 @@ mod tests {
 
     #[test]
     fn a_refusal_is_final_only_in_bellwires_own_words() {
-        let problem = || {
+        let coded = |code: &str| {
             Some(Refusal {
                 status: 0,
-                code: "forbidden".to_owned(),
+                code: code.to_owned(),
                 field: None,
                 detail: "no".to_owned(),
             })
         };
+        let problem = || coded("forbidden");
+        assert!(is_final(&Loss::of_response(429, coded("limit"), None)));
+        assert!(is_final(&Loss::of_response(
+            501,
+            coded("unsupported"),
+            None
+        )));
         for status in [400, 401, 403, 404] {
             assert!(
                 is_final(&Loss::of_response(status, problem(), None)),

@@ -274,3 +274,43 @@ fn a_silent_attempt_is_given_up() {
     world.handle(Event::Silence);
     assert!(world.disconnected().is_some());
 }
+
+/// The offset in a cursor of channel `a`.
+fn offset_of(cursor: &str) -> u64 {
+    Id::decode(cursor).unwrap().1.offset
+}
+
+#[test]
+fn whatever_is_cut_or_repeated_every_message_is_read_once_and_in_order() {
+    let mut draws = 1_u64;
+    let mut draw = move |below: u64| {
+        draws = draws
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1);
+        (draws >> 33) % below
+    };
+    let mut world = World::attached();
+    let mut read = Vec::new();
+    while read.len() < 1000 {
+        world.lose();
+        let start = offset_of(&world.open().cursor.unwrap());
+        world.attach(start);
+        // A careless server repeats some, and the link breaks after a few.
+        let first = (start + 1).saturating_sub(draw(4)).max(1);
+        for offset in first..first + draw(12) {
+            world.push(message(offset));
+            if let Step::Deliver(Item::Message(message)) = world.step() {
+                read.push(offset_of(&message.id));
+            }
+        }
+        if draw(3) == 0 {
+            world.handle(Event::Switch(Transport::WebSocket));
+            assert_eq!(
+                offset_of(&world.open().cursor.unwrap()),
+                read.last().copied().unwrap_or(0)
+            );
+            world.attach(0);
+        }
+    }
+    assert!(read.iter().copied().eq(1..=read.len() as u64), "{read:?}");
+}

@@ -42,7 +42,7 @@ pub struct PublishOptions {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[non_exhaustive]
 pub struct Published {
-    /// Where it was published, with `@me` resolved.
+    /// Where it was published.
     pub channel: String,
     /// Its id.
     pub id: String,
