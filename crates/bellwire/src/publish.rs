@@ -108,14 +108,10 @@ async fn publish_lines(client: &Client, arguments: &Arguments) -> anyhow::Result
     while failure.is_none()
         && let Some(first) = lines.recv().await
     {
-        let batch = gather(
-            first,
-            &mut lines,
-            |line| arguments.publication(line),
-            &mut failure,
-        );
-        let outcome = client.publish_batch(&batch).await;
-        for result in outcome.map_err(|error| arguments.remote.explain(error))? {
+        let batch = Batch::gather(arguments, first, &mut lines, &mut failure);
+        let outcome = client.publish_batch(&batch.publications).await;
+        let results = outcome.map_err(|error| arguments.remote.explain(error))?;
+        for (number, result) in batch.numbers.iter().zip(results) {
             match result {
                 Ok(accepted) => {
                     published += 1;
@@ -125,7 +121,7 @@ async fn publish_lines(client: &Client, arguments: &Arguments) -> anyhow::Result
                 }
                 Err(refusal) => {
                     refused += 1;
-                    output.notice(&refusal.to_string())?;
+                    output.notice(&format!("line {number}: {refusal}"))?;
                 }
             }
         }
@@ -143,32 +139,44 @@ async fn publish_lines(client: &Client, arguments: &Arguments) -> anyhow::Result
     Ok(())
 }
 
-/// Takes what is there already and no more, so that a slow producer's line goes out at once. A
-/// bad line ends the batch: those before it are published, and then it is told.
-fn gather(
-    first: io::Result<Line>,
-    lines: &mut mpsc::Receiver<io::Result<Line>>,
-    publication: impl Fn(Line) -> anyhow::Result<Publication>,
-    failure: &mut Option<anyhow::Error>,
-) -> Vec<Publication> {
-    let (mut batch, mut bytes, mut next) = (Vec::new(), 0, Some(first));
-    while let Some(line) = next.take() {
-        let taken = line.map_err(anyhow::Error::from).and_then(|line| {
-            bytes += line.text.len();
-            publication(line)
-        });
-        match taken {
-            Ok(publication) => batch.push(publication),
-            Err(error) => {
-                *failure = Some(error);
-                break;
+/// Lines that go out in one request.
+#[derive(Default)]
+struct Batch {
+    numbers: Vec<u64>,
+    publications: Vec<Publication>,
+}
+
+impl Batch {
+    /// Takes what is there already and no more, so that a slow producer's line goes out at once.
+    /// A bad line ends the batch: those before it are published, and then it is told.
+    fn gather(
+        arguments: &Arguments,
+        first: io::Result<Line>,
+        lines: &mut mpsc::Receiver<io::Result<Line>>,
+        failure: &mut Option<anyhow::Error>,
+    ) -> Self {
+        let (mut batch, mut bytes, mut next) = (Self::default(), 0, Some(first));
+        while let Some(line) = next.take() {
+            let taken = line.map_err(anyhow::Error::from).and_then(|line| {
+                bytes += line.text.len();
+                Ok((line.number, arguments.publication(line)?))
+            });
+            match taken {
+                Ok((number, publication)) => {
+                    batch.numbers.push(number);
+                    batch.publications.push(publication);
+                }
+                Err(error) => {
+                    *failure = Some(error);
+                    break;
+                }
+            }
+            if batch.numbers.len() < MAX_BATCH && bytes < FULL_BATCH {
+                next = lines.try_recv().ok();
             }
         }
-        if batch.len() < MAX_BATCH && bytes < FULL_BATCH {
-            next = lines.try_recv().ok();
-        }
+        batch
     }
-    batch
 }
 
 impl Arguments {
