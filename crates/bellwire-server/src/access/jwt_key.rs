@@ -30,14 +30,12 @@ const ALGORITHMS: [(&str, Algorithm); 4] = [
 /// A key as it was written, before it is known whether it verifies or signs.
 #[derive(Clone)]
 pub struct KeySpec {
-    /// Its id, which tokens name in their header.
-    pub kid: Option<Box<str>>,
-    /// Its algorithm.
-    pub algorithm: Algorithm,
+    pub(super) kid: Option<Box<str>>,
+    pub(super) algorithm: Algorithm,
     /// The secret of HS256, else PEM.
-    pub material: Vec<u8>,
+    pub(super) material: Vec<u8>,
     /// The same without the secret.
-    pub masked: String,
+    pub(super) masked: String,
 }
 
 impl KeySpec {
@@ -77,6 +75,20 @@ impl KeySpec {
             masked,
         })
     }
+}
+
+impl KeySpec {
+    /// The algorithm's name in a token's header.
+    pub(super) fn algorithm_name(&self) -> &'static str {
+        name_of(self.algorithm)
+    }
+}
+
+fn name_of(algorithm: Algorithm) -> &'static str {
+    ALGORITHMS
+        .iter()
+        .find(|(_, known)| *known == algorithm)
+        .map_or("", |(name, _)| name)
 }
 
 impl fmt::Debug for KeySpec {
@@ -168,10 +180,7 @@ impl JwtKey {
 
     /// The algorithm's name in a token's header.
     pub(super) fn algorithm(&self) -> &'static str {
-        ALGORITHMS
-            .iter()
-            .find(|(_, known)| *known == self.algorithm)
-            .map_or("", |(name, _)| name)
+        name_of(self.algorithm)
     }
 
     /// Whether a signature (base64url) is this key's over a message.

@@ -47,6 +47,12 @@ impl Keyring {
         }
     }
 
+    /// Whether there is no key, so that no token is taken.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.keys.is_empty()
+    }
+
     /// Verifies a client's token.
     ///
     /// # Errors
@@ -100,7 +106,7 @@ impl Keyring {
         })
     }
 
-    fn expected(&self, now: Now) -> Expected<'_> {
+    pub(super) fn expected(&self, now: Now) -> Expected<'_> {
         Expected {
             issuers: &self.issuers,
             audiences: &self.audiences,

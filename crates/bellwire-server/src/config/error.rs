@@ -32,8 +32,7 @@ impl fmt::Display for Source {
 }
 
 /// One thing that is wrong.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{source_of_value}: {key}: {message}")]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfigError {
     /// Where it was written.
     pub source_of_value: Source,
@@ -42,6 +41,25 @@ pub struct ConfigError {
     /// What is wrong and what to write instead.
     pub message: String,
 }
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            source_of_value,
+            key,
+            message,
+        } = self;
+        match source_of_value {
+            // The name of a flag or variable says which setting it is.
+            Source::Flag(_) | Source::Environment(_) => write!(f, "{source_of_value}: {message}"),
+            Source::Default | Source::File { .. } => {
+                write!(f, "{source_of_value}: {key}: {message}")
+            }
+        }
+    }
+}
+
+impl std::error::Error for ConfigError {}
 
 /// Everything that is wrong, one line each.
 #[derive(Clone, Debug, PartialEq, Eq)]

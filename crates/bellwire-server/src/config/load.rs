@@ -37,7 +37,7 @@ impl Layers {
     /// Looks at the variables that begin with `BELLWIRE_`. Lists are separated by white space.
     #[must_use]
     pub fn with_environment(self, variables: impl Iterator<Item = (String, String)>) -> Self {
-        let ours = variables.filter(|(name, _)| name.starts_with("BELLWIRE_"));
+        let ours = variables.filter(|(name, _)| name.starts_with(PREFIX));
         let mut environment: Vec<_> = ours.collect();
         environment.sort();
         Self {
@@ -93,6 +93,9 @@ struct Merge {
     values: BTreeMap<&'static str, (Source, Raw)>,
     errors: Vec<ConfigError>,
 }
+
+/// How every variable of ours begins.
+const PREFIX: &str = "BELLWIRE_";
 
 /// Variables of the same prefix that belong to client commands, not to a node's settings.
 const OTHER_VARIABLES: [&str; 3] = ["BELLWIRE_CONFIG", "BELLWIRE_CREDENTIAL", "BELLWIRE_URL"];
@@ -250,9 +253,16 @@ fn unknown(
     name_of: &impl Fn(&Setting) -> Option<String>,
     source: Source,
 ) -> ConfigError {
-    let names: Vec<String> = SETTINGS.iter().filter_map(name_of).collect();
-    let message = match nearest(name, names.iter().map(String::as_str)) {
-        Some(near) => format!("unknown setting; did you mean {near}?"),
+    // The prefix that all variables share would make them all look alike.
+    let prefix = if name.starts_with(PREFIX) { PREFIX } else { "" };
+    let bare = |name: &str| name.strip_prefix(prefix).unwrap_or(name).to_owned();
+    let names: Vec<String> = SETTINGS
+        .iter()
+        .filter_map(name_of)
+        .map(|name| bare(&name))
+        .collect();
+    let message = match nearest(&bare(name), names.iter().map(String::as_str)) {
+        Some(near) => format!("unknown setting; did you mean {prefix}{near}?"),
         None => "unknown setting; bellwire config print lists all".to_owned(),
     };
     ConfigError {

@@ -67,3 +67,14 @@ fn ruby_mints() {
 fn php_mints() {
     mint("php", "php-cli", "mint.php");
 }
+
+#[test]
+fn the_page_about_tokens_shows_what_the_file_has() {
+    let read = |path: &str| {
+        std::fs::read_to_string(format!("{}/../../{path}", env!("CARGO_MANIFEST_DIR"))).unwrap()
+    };
+    let page = read("docs/tokens.md");
+    let (_, rest) = page.split_once("```python\n").unwrap();
+    let (shown, _) = rest.split_once("```").unwrap();
+    assert!(read("examples/tokens/mint.py").contains(shown));
+}

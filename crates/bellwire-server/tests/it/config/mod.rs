@@ -154,7 +154,13 @@ fn unknown_variables_are_mistakes_but_those_of_the_platform_are_not() {
     let errors = errors.unwrap_err().to_string();
     assert_eq!(
         errors,
-        "BELLWIRE_LISSEN: BELLWIRE_LISSEN: unknown setting; did you mean BELLWIRE_LISTEN?"
+        "BELLWIRE_LISSEN: unknown setting; did you mean BELLWIRE_LISTEN?"
+    );
+    let strange = load(&Layers::default().with_environment(variables(&[("BELLWIRE_FOO", "1")])));
+    let strange = strange.unwrap_err().to_string();
+    assert_eq!(
+        strange,
+        "BELLWIRE_FOO: unknown setting; bellwire config print lists all"
     );
     let platform = variables(&[
         ("BELLWIRE_SERVICE_HOST", "10.0.0.1"),
@@ -262,7 +268,7 @@ fn development_mode_stays_on_loopback() {
         .unwrap_err()
         .to_string();
     assert!(
-        errors.starts_with("--listen: listen: --dev opens access"),
+        errors.starts_with("--listen: --dev opens access"),
         "{errors}"
     );
     assert!(open(&[("dev", "true"), ("admin-listen", "[::]:2356")]).is_err());
