@@ -48,7 +48,7 @@ pub use self::{
     input::Input,
     replies::publish_error_code,
     report::{Cause, ConnectionInfo, Departure, Gauges, Stats},
-    settings::{Settings, SlowConsumerPolicy},
+    settings::{PlantedFault, Settings, SlowConsumerPolicy},
     sockets::{Release, Sent, SocketKey, Sockets},
 };
 use self::{
