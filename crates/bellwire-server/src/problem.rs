@@ -118,27 +118,27 @@ pub const CLOSE_CODES: &[CloseCode] = &[
     CloseCode {
         code: 1000,
         name: "normal",
-        reconnect: Retry::No,
+        reconnect: Retry::Yes,
     },
     CloseCode {
         code: 1002,
         name: "protocol_error",
-        reconnect: Retry::No,
+        reconnect: Retry::Yes,
     },
     CloseCode {
         code: 1003,
         name: "unsupported_data",
-        reconnect: Retry::No,
+        reconnect: Retry::Yes,
     },
     CloseCode {
         code: 1007,
         name: "invalid_payload",
-        reconnect: Retry::No,
+        reconnect: Retry::Yes,
     },
     CloseCode {
         code: 1009,
         name: "too_large",
-        reconnect: Retry::No,
+        reconnect: Retry::Yes,
     },
     CloseCode {
         code: 1011,
@@ -182,7 +182,7 @@ pub const CLOSE_CODES: &[CloseCode] = &[
     },
     CloseCode {
         code: 4006,
-        name: "loss",
+        name: "raw_loss",
         reconnect: Retry::Yes,
     },
     CloseCode {

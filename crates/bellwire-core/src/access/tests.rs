@@ -46,7 +46,7 @@ fn open_lobby() -> Namespaces {
     };
     let everything = Namespace {
         anonymous: rights,
-        ..standard.clone()
+        ..standard
     };
     Namespaces::new(vec![everything.clone()], everything)
 }

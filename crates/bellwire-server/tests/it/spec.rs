@@ -1,9 +1,11 @@
 //! The files in `spec/` say what the code does.
 
+use bellwire_core::shard::Cause;
 use bellwire_server::{
     config::{Config, SETTINGS},
-    problem::{CLOSE_CODES, ERROR_CODES},
+    problem::{CLOSE_CODES, ERROR_CODES, Retry, error_code},
 };
+use bellwire_wire::websocket::close;
 use serde::Deserialize;
 
 fn spec(name: &str) -> String {
@@ -77,6 +79,54 @@ fn every_close_code_is_in_the_file_and_the_other_way_round() {
         .collect();
     assert_eq!(written, known);
     assert!(codes.close.iter().all(|row| !row.meaning.is_empty()));
+}
+
+#[test]
+fn the_core_closes_with_the_numbers_and_words_of_the_table() {
+    for (number, cause) in [
+        (close::DRAIN, Cause::Drain),
+        (close::OVERLOADED, Cause::Overloaded),
+        (close::AUTH_TIMEOUT, Cause::AuthTimeout),
+        (close::TOKEN_INVALID, Cause::TokenInvalid),
+        (close::TOKEN_EXPIRED, Cause::TokenExpired),
+        (close::CLOSED_BY_SERVER, Cause::ClosedByServer),
+        (close::SLOW_CONSUMER, Cause::SlowConsumer),
+        (close::RAW_LOSS, Cause::RawLoss),
+        (close::LIMIT, Cause::Limit),
+    ] {
+        let row = CLOSE_CODES.iter().find(|row| row.code == number).unwrap();
+        assert_eq!(row.name, cause.as_str());
+        assert_eq!(
+            row.reconnect != Retry::No,
+            cause.reconnect(),
+            "{}",
+            row.name
+        );
+    }
+}
+
+#[test]
+fn the_core_answers_commands_with_codes_of_the_table() {
+    let folder = format!("{}/../bellwire-core/src/shard", env!("CARGO_MANIFEST_DIR"));
+    let mut found = 0;
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let source = std::fs::read_to_string(entry.unwrap().path()).unwrap();
+        for rest in source.split("CommandError::new(").skip(1) {
+            let Some(text) = rest.trim_start().strip_prefix('"') else {
+                continue;
+            };
+            let (code, _) = text.split_once('"').unwrap();
+            assert!(
+                error_code(code).is_some(),
+                "{code} is not in spec/codes.toml"
+            );
+            found += 1;
+        }
+    }
+    assert!(
+        found > 0,
+        "the constructor has another name now; look for that"
+    );
 }
 
 #[derive(Deserialize)]
