@@ -12,6 +12,7 @@ use crate::{
     position::{EpochTag, Position},
     publication::{EventName, Payload, Publication},
     time::Now,
+    usage::Usage,
 };
 
 /// Which shard of the node.
@@ -443,6 +444,9 @@ pub trait Backplane {
 
     /// Age, deadlines, evictions; called about every 100 ms.
     fn tick(&mut self, now: Now, outbox: &mut Outbox);
+
+    /// What the engine holds for this shard, for metrics.
+    fn usage(&self) -> Usage;
 
     /// Records of the channels whose home is this shard, by name: those after `after` that begin
     /// with `prefix`, at most `limit`.

@@ -22,6 +22,8 @@ pub mod access;
 
 pub mod engine;
 
+pub mod usage;
+
 pub mod memory;
 
 pub mod draft;

@@ -8,12 +8,13 @@ const SHOWN = 8;
 const calm = matchMedia("(prefers-reduced-motion: reduce)");
 
 /**
- * Draws `wire` into a copy of `template`.
+ * Draws `wire` into a copy of `template`; `number` tells it from others on the same transport.
  * @param {HTMLTemplateElement} template
  * @param {import("./wires.js").Wire} wire
+ * @param {number} number
  * @returns {HTMLElement} the pane, not yet in the document
  */
-export function createPane(template, wire) {
+export function createPane(template, wire, number) {
   const pane = template.content.firstElementChild.cloneNode(true);
   const part = (name) => pane.querySelector(`.${name}`);
   const rows = [];
@@ -29,7 +30,7 @@ export function createPane(template, wire) {
     pane.dataset.state = wire.state;
     pane.dataset.transport = wire.transport;
     say("name", TRANSPORTS[wire.transport].name);
-    pane.setAttribute("aria-label", TRANSPORTS[wire.transport].name);
+    pane.setAttribute("aria-label", `Wire ${number}: ${TRANSPORTS[wire.transport].name}`);
     say("path", `GET ${TRANSPORTS[wire.transport].path}?channel=${wire.channel}`);
     say("state", stateText(wire));
     say("received", String(wire.received));
@@ -71,7 +72,8 @@ function backText({ state, back }) {
   if (state !== "live" || back === null) return "";
   const repeated = back.repeated > 0 ? `, repeated ${back.repeated}` : "";
   const gap = back.gap ? ` (gap: ${back.gap})` : "";
-  return `Back on ${TRANSPORTS[back.transport].name}: replayed ${back.replayed}, lost ${lostText(back)}${repeated}${gap}`;
+  const counts = `replayed ${back.replayed}, lost ${lostText(back)}`;
+  return `Back on ${TRANSPORTS[back.transport].name}: ${counts}${repeated}${gap}`;
 }
 
 /** A gap does not say how many it swallowed; the numbered messages give a lower bound. */
@@ -86,7 +88,8 @@ function createRow({ data, base64, event, time }, replayed) {
   clock.dateTime = new Date(time).toISOString();
   clock.textContent = new Date(time).toTimeString().slice(0, 8);
   const text = document.createElement("span");
-  text.textContent = (event ? `${event}: ` : "") + (base64 === undefined ? dataText(data) : `binary ${base64}`);
+  const payload = base64 === undefined ? dataText(data) : `binary ${base64}`;
+  text.textContent = event ? `${event}: ${payload}` : payload;
   row.append(clock, text);
   row.classList.toggle("tick", data?.tick !== undefined);
   if (replayed) {

@@ -12,7 +12,7 @@ const wires = ["sse", "ws", "poll"].map((transport) => new Wire(CHANNEL, transpo
 
 drawCommands(takeKey());
 const ticker = drawPublisher();
-for (const wire of wires) drawWire(wire);
+wires.forEach(drawWire);
 document.addEventListener("visibilitychange", followVisibility);
 // A page kept for the back button must not keep connections either.
 addEventListener("pagehide", release);
@@ -73,8 +73,8 @@ function drawPublisher() {
   return ticker;
 }
 
-function drawWire(wire) {
-  const pane = createPane(byId("pane"), wire);
+function drawWire(wire, index) {
+  const pane = createPane(byId("pane"), wire, index + 1);
   pane.querySelector(".cut").addEventListener("click", () => ticker.wake());
   byId("panes").append(pane);
 }

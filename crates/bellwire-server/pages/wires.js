@@ -71,6 +71,7 @@ export class Wire {
     link.push = current((frame) => this.#push(frame));
     link.expect = current((ms) => this.#expect(ms));
     link.answered = current(() => this.#answered());
+    link.interrupted = current((ms) => this.#interrupted(ms));
     link.lost = current((why) => this.#retry(why));
     this.#link = link;
     link.close = TRANSPORTS[this.transport].open(link);
@@ -123,6 +124,12 @@ export class Wire {
     if (this.state === "crowded") this.#become("live");
   }
 
+  /** The browser connects again by itself and should be back within `ms`. */
+  #interrupted(ms) {
+    this.#become("retrying", "the stream was interrupted");
+    this.#expect(ms);
+  }
+
   #retry(why, delay) {
     const backoff = Math.min(1_000 * 2 ** this.#failures++, 10_000) * (0.5 + Math.random() / 2);
     this.#hangUp("retrying", why);
@@ -133,7 +140,7 @@ export class Wire {
   #push(frame) {
     if (frame.hello) this.#hello(frame.hello);
     else if (frame.gap) this.#gap(frame.gap);
-    else if (frame.denied) this.#hangUp("ended", `denied (${frame.denied.check}): ${frame.denied.detail}`);
+    else if (frame.denied) this.#denied(frame.denied);
     else if (frame.bye) this.#bye(frame.bye);
     else if (frame.id) this.#message(frame);
   }
@@ -154,6 +161,10 @@ export class Wire {
     this.gap = reason;
     if (this.back) this.back.gap = reason;
     this.onchange();
+  }
+
+  #denied({ check, detail }) {
+    this.#hangUp("ended", `denied (${check}): ${detail}`);
   }
 
   #bye({ reason, reconnect, retry_ms, cursor }) {
@@ -204,7 +215,7 @@ function openEventSource(link) {
   }
   source.onerror = () => {
     if (source.readyState === EventSource.CLOSED) link.lost("the stream was refused");
-    else link.expect(EVENT_SOURCE_RETRY_MS + ANSWER_MS);
+    else link.interrupted(EVENT_SOURCE_RETRY_MS + ANSWER_MS);
   };
   link.expect(ANSWER_MS);
   return () => source.close();

@@ -30,11 +30,10 @@ mod idempotency;
 
 mod partition;
 
-mod usage;
 
 use std::{collections::BTreeMap, sync::Arc};
 
-pub use self::{idempotency::IDEMPOTENCY_WINDOW_MS, lag::PUBLISH_WAIT_MS, usage::Usage};
+pub use self::{idempotency::IDEMPOTENCY_WINDOW_MS, lag::PUBLISH_WAIT_MS};
 use self::{
     idempotency::Idempotency,
     lag::Lags,
@@ -48,6 +47,7 @@ use crate::{
     namespace::Namespaces,
     position::Epoch,
     time::Now,
+    usage::Usage,
 };
 
 /// Into how many shares the channels are divided, whatever the number of shards.
@@ -217,6 +217,10 @@ impl Backplane for MemoryEngine {
         for partition in &mut self.partitions {
             partition.tick(now, outbox);
         }
+    }
+
+    fn usage(&self) -> Usage {
+        Self::usage(self)
     }
 
     fn list(&self, prefix: &str, after: Option<&str>, limit: usize) -> Vec<ChannelRecord> {

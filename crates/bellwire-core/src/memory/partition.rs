@@ -17,7 +17,6 @@ use super::{
     page::PageSize,
     start::Resolved,
     store::{Appended, Store},
-    usage::Usage,
 };
 use crate::{
     channel::Channel,
@@ -28,6 +27,7 @@ use crate::{
     namespace::{Namespaces, Retention},
     position::Position,
     time::Now,
+    usage::Usage,
 };
 
 /// What a client is told to wait when it was refused for a lagging shard, in milliseconds.
@@ -177,6 +177,7 @@ impl Partition {
 
     /// Adds what this partition holds.
     pub(super) fn add_to(&self, usage: &mut Usage) {
+        usage.appended += self.store.counter();
         usage.channels += self.store.channels();
         usage.history_bytes += self.store.bytes();
         usage.tombstones += self.store.tombstones();

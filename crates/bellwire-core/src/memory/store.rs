@@ -186,6 +186,11 @@ impl Store {
         self.logs.values()
     }
 
+    /// How many publications were appended.
+    pub(super) fn counter(&self) -> u64 {
+        self.counter
+    }
+
     pub(super) fn epoch(&self) -> Epoch {
         self.epoch
     }

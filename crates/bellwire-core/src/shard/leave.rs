@@ -168,6 +168,12 @@ impl<S: Sockets> Shard<S> {
         self.connections.len()
     }
 
+    /// How many connections have not been told to leave.
+    #[must_use]
+    pub fn remaining(&self) -> usize {
+        self.connections.iter().filter(|(_, connection)| !connection.is_closing()).count()
+    }
+
     /// Whether the connection still exists.
     #[must_use]
     pub fn is_open(&self, connection: ConnectionRef) -> bool {

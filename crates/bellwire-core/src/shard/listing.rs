@@ -3,8 +3,9 @@
 use super::{Connection, ConnectionId, ConnectionInfo, Gauges, Shard, Sockets, Stats};
 use crate::{
     channel::{Channel, UserId},
-    engine::{Backplane, ChannelRecord},
+    engine::ChannelRecord,
     time::Now,
+    usage::Usage,
 };
 
 impl<S: Sockets> Shard<S> {
@@ -120,9 +121,9 @@ impl<S: Sockets> Shard<S> {
             .any(|(_, connection)| connection.name.id == id)
     }
 
-    /// The engine as this shard sees it.
+    /// What the engine holds for this shard.
     #[must_use]
-    pub fn backplane(&self) -> &dyn Backplane {
-        &*self.link.backplane
+    pub fn usage(&self) -> Usage {
+        self.link.backplane.usage()
     }
 }

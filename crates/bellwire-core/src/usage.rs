@@ -3,6 +3,8 @@
 /// Sums over the partitions of one shard.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Usage {
+    /// Publications appended, ever.
+    pub appended: u64,
     /// Channels with a log.
     pub channels: usize,
     /// What counts against the total history budget, in bytes.

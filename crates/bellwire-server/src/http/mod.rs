@@ -1,0 +1,202 @@
+//! The HTTP API: from a parsed request to an answer or to a session.
+//!
+//! hyper has parsed the request and waits for [`respond`]; routes are in [`route`], one file per
+//! group of endpoints. Nothing here touches a socket: streams are handed over to sessions.
+
+mod body;
+mod channels;
+mod connections;
+mod operations;
+mod pages;
+mod publish;
+mod query;
+mod route;
+mod stream;
+mod websocket;
+
+use std::rc::Rc;
+
+use hyper::{
+    Request, Response, StatusCode,
+    body::Incoming,
+    header::{ALLOW, CONNECTION, HeaderValue},
+    http::request::Parts,
+};
+
+pub(crate) use self::body::Body;
+use self::route::{NoRoute, Route};
+use crate::{
+    access::{Cors, Purpose},
+    problem::{METHOD_NOT_ALLOWED, NOT_FOUND, OVERLOADED, Problem, TOO_MANY_CONNECTIONS},
+    shard::{Accepted, Local, Room},
+};
+
+/// Which listener a connection came in by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Listener {
+    /// For clients and publishers.
+    Main,
+    /// For operations.
+    Admin,
+}
+
+/// A request with what its routes need.
+pub(crate) struct Asked<'a> {
+    pub(crate) local: &'a Rc<Local>,
+    pub(crate) accepted: &'a Rc<Accepted>,
+    pub(crate) parts: Parts,
+}
+
+/// Answers a request, or hands its socket over and never does.
+pub(crate) async fn respond(
+    local: &Rc<Local>,
+    accepted: &Rc<Accepted>,
+    request: Request<Incoming>,
+) -> Response<Body> {
+    let has_body = !hyper::body::Body::is_end_stream(request.body());
+    let (parts, body) = request.into_parts();
+    let streaming = accepted.streaming(has_body);
+    if has_body {
+        accepted.note_body();
+    }
+    let cors = local.gate.cors(&parts);
+    let asked = Asked { local, accepted, parts };
+    let answer = match asked.route() {
+        Ok(Route::Preflight) => Ok(preflight(&asked)),
+        Ok(route) => match asked.room(&route) {
+            Ok(()) => asked.dispatch(route, body, streaming).await,
+            Err(problem) => Err(problem),
+        },
+        Err(refused) => Err(refused),
+    };
+    let mut response = match answer {
+        Ok(response) => response,
+        Err(Refused { problem, allow }) => {
+            let mut response = problem.response().map(Body::from);
+            if let Some(allow) = allow {
+                response.headers_mut().insert(ALLOW, HeaderValue::from_static(allow));
+            }
+            response
+        }
+    };
+    add(&mut response, cors);
+    if accepted.room != Room::Seated || local.shared.drain.is_draining() {
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
+}
+
+/// An answer that is an error.
+pub(crate) struct Refused {
+    problem: Problem,
+    allow: Option<&'static str>,
+}
+
+impl From<Problem> for Refused {
+    fn from(problem: Problem) -> Self {
+        Self { problem, allow: None }
+    }
+}
+
+/// What a route comes to.
+pub(crate) type Answer = Result<Response<Body>, Refused>;
+
+impl Asked<'_> {
+    fn route(&self) -> Result<Route, Refused> {
+        let config = &self.local.shared.config;
+        let found = route::find(&self.parts, self.accepted.listener, config);
+        found.map_err(|none| match none {
+            NoRoute::Path => {
+                let detail = format!("no endpoint {}", self.parts.uri.path());
+                Problem::new(NOT_FOUND, detail).into()
+            }
+            NoRoute::Elsewhere(listener) => {
+                let detail = format!("this endpoint answers on the {listener} listener");
+                Problem::new(NOT_FOUND, detail).into()
+            }
+            NoRoute::Method(allow) => {
+                let detail = format!("{} is not among {allow}", self.parts.method);
+                Refused { problem: Problem::new(METHOD_NOT_ALLOWED, detail), allow: Some(allow) }
+            }
+            NoRoute::Name(problem) => problem.into(),
+        })
+    }
+
+    /// Refuses what there is no room for. Probes are always answered, and streams of events tell
+    /// for themselves: an EventSource dies of any error status.
+    fn room(&self, route: &Route) -> Result<(), Refused> {
+        if matches!(route, Route::Sse | Route::Livez | Route::Readyz | Route::Metrics) {
+            return Ok(());
+        }
+        let problem = match self.accepted.room {
+            Room::Seated => return Ok(()),
+            Room::Full => Problem::new(OVERLOADED, "the node has no room for another connection"),
+            Room::AddressFull => {
+                let detail = "this address has its limit of connections open";
+                Problem::new(TOO_MANY_CONNECTIONS, detail)
+            }
+        };
+        Err(problem.with_retry_after(2).into())
+    }
+
+    async fn dispatch(
+        &self,
+        route: Route,
+        body: Incoming,
+        streaming: crate::shard::Streaming,
+    ) -> Answer {
+        match route {
+            Route::Sse => self.sse(body, streaming).await,
+            Route::Poll => self.poll(body, streaming).await,
+            Route::WebSocket => self.websocket(streaming).await,
+            Route::Echo => self.echo(streaming).await,
+            Route::Publish => self.publish(body).await,
+            Route::PublishTo(channel) => self.publish_to(channel, body).await,
+            Route::PublishToUser(user) => self.publish_to_user(&user, body).await,
+            Route::Channels => self.channels().await,
+            Route::History(channel) => self.history(channel).await,
+            Route::Presence => Err(operations::presence().into()),
+            Route::Connections => self.connections().await,
+            Route::CloseConnection(id) => self.close_connection(id).await,
+            Route::CloseUser(user) => self.close_user(user).await,
+            Route::Livez => Ok(operations::livez()),
+            Route::Readyz => Ok(self.readyz()),
+            Route::Metrics => self.metrics().await,
+            Route::OpenApi => Ok(operations::openapi()),
+            Route::Page(name) => self.page(name),
+            Route::Preflight => Ok(preflight(self)),
+        }
+    }
+
+    /// Who asks; an error carries what failed.
+    pub(crate) fn admit(
+        &self,
+        purpose: Purpose,
+    ) -> Result<std::sync::Arc<bellwire_core::access::Access>, Problem> {
+        let now = self.local.now();
+        let admitted = self.local.gate.admit(&self.parts, self.accepted.peer, purpose, now)?;
+        Ok(admitted.access)
+    }
+}
+
+fn preflight(asked: &Asked<'_>) -> Response<Body> {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    add(&mut response, asked.local.gate.preflight(&asked.parts));
+    response
+}
+
+fn add(response: &mut Response<Body>, headers: Cors) {
+    for (name, value) in headers {
+        response.headers_mut().insert(name, value);
+    }
+}
+
+/// A JSON answer.
+pub(crate) fn json(body: Vec<u8>) -> Response<Body> {
+    let mut response = Response::new(Body::from(body));
+    let headers = response.headers_mut();
+    headers.insert(hyper::header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(hyper::header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}

@@ -1,0 +1,56 @@
+//! The start page of development mode, out of the binary.
+
+use hyper::{
+    Response,
+    header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue, SET_COOKIE},
+};
+
+use super::{Answer, Asked, Body};
+use crate::{
+    access::Purpose,
+    problem::{NOT_FOUND, Problem},
+};
+
+/// Name, content type, bytes.
+type Asset = (&'static str, &'static str, &'static [u8]);
+
+macro_rules! asset {
+    ($name:literal, $kind:literal) => {
+        ($name, $kind, include_bytes!(concat!("../../pages/", $name)))
+    };
+}
+
+static ASSETS: &[Asset] = &[
+    asset!("start.html", "text/html; charset=utf-8"),
+    asset!("start.css", "text/css; charset=utf-8"),
+    asset!("start.js", "text/javascript; charset=utf-8"),
+    asset!("wires.js", "text/javascript; charset=utf-8"),
+    asset!("pane.js", "text/javascript; charset=utf-8"),
+    asset!("publish.js", "text/javascript; charset=utf-8"),
+    asset!("bell.svg", "image/svg+xml"),
+];
+
+/// Only what the page itself brings, and connections to this server.
+const POLICY: &str = "default-src 'self'; connect-src 'self' ws: wss:; frame-ancestors 'none'";
+
+impl Asked<'_> {
+    pub(super) fn page(&self, name: std::borrow::Cow<'static, str>) -> Answer {
+        let now = self.local.now();
+        let (gate, peer) = (&self.local.gate, self.accepted.peer);
+        let admitted = gate.admit(&self.parts, peer, Purpose::Page, now)?;
+        let Some((_, kind, bytes)) = ASSETS.iter().find(|(known, ..)| *known == name) else {
+            return Err(Problem::new(NOT_FOUND, format!("no asset {name}")).into());
+        };
+        let mut response = Response::new(Body::from(*bytes));
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+        headers.insert("content-security-policy", HeaderValue::from_static(POLICY));
+        headers.insert("x-content-type-options", HeaderValue::from_static("nosniff"));
+        headers.insert("referrer-policy", HeaderValue::from_static("no-referrer"));
+        if let Some(cookie) = admitted.set_cookie {
+            headers.insert(SET_COOKIE, cookie);
+        }
+        Ok(response)
+    }
+}

@@ -1,0 +1,150 @@
+//! Opening WebSockets: every refusal of the handshake has its own name.
+
+use std::fmt::Write;
+
+use bellwire_core::{
+    access::Access,
+    format::Format,
+    shard::{Open, Transport},
+};
+use bellwire_wire::websocket::handshake::{self, Handshake};
+use hyper::{
+    Response, StatusCode, Version,
+    header::{HeaderName, HeaderValue},
+};
+
+use super::{
+    Answer, Asked, Body,
+    query::Wanted,
+    stream::{CONNECTION_HEADER, open, write_header},
+};
+use crate::{
+    access::Purpose,
+    problem::{ErrorCode, Problem, Retry},
+    shard::{Streaming, never},
+};
+
+/// The subprotocol that is accepted where a client offers one; without it browsers fail a
+/// handshake in which they offered any.
+const SUBPROTOCOL: &str = "bellwire.v1";
+
+/// A checked handshake: what the 101 says.
+struct Switch {
+    accept: [u8; 28],
+    subprotocol: bool,
+}
+
+impl Asked<'_> {
+    pub(super) async fn websocket(&self, streaming: Streaming) -> Answer {
+        let switch = match self.handshake() {
+            Ok(switch) => switch,
+            Err(response) => return Ok(*response),
+        };
+        let wanted = Wanted::from_query(&self.parts)?;
+        let ready = self.prepare(wanted)?;
+        // Without credentials the channels wait for an `auth` command.
+        if !ready.access.is_anonymous() && !ready.wanted.channels.is_empty() {
+            self.check_channels(&ready)?;
+        }
+        let format = if ready.wanted.raw { Format::WebSocketRaw } else { Format::WebSocket };
+        let cursor = self.cursor_of(&ready.wanted);
+        let id = ready.id;
+        let session = move |socket, head| {
+            open(ready, socket, Transport::WebSocket, format, cursor, head, None)
+        };
+        Ok(self.switch(&switch, id, streaming, session).await)
+    }
+
+    pub(super) async fn echo(&self, streaming: Streaming) -> Answer {
+        self.admit(Purpose::Stream)?;
+        let switch = match self.handshake() {
+            Ok(switch) => switch,
+            Err(response) => return Ok(*response),
+        };
+        let id = self.local.new_connection_id();
+        let session = move |socket, head| Open {
+            id,
+            socket,
+            transport: Transport::Echo,
+            format: Format::WebSocket,
+            visible_heartbeats: false,
+            names: Vec::new(),
+            cursor: bellwire_core::cursor::Cursor::none(),
+            access: std::sync::Arc::new(Access::anonymous()),
+            grants: Vec::new(),
+            head,
+            poll: None,
+        };
+        Ok(self.switch(&switch, id, streaming, session).await)
+    }
+
+    fn handshake(&self) -> Result<Switch, Box<Response<Body>>> {
+        let headers = self.parts.headers.iter();
+        let pairs = headers.map(|(name, value)| (name.as_str(), value.as_bytes()));
+        let version = self.parts.version == Version::HTTP_11;
+        match handshake::validate(self.parts.method.as_str(), version, pairs) {
+            Ok(handshake) => Ok(Switch {
+                accept: handshake.accept_key(),
+                subprotocol: offers_ours(&handshake),
+            }),
+            Err(refusal) => Err(Box::new(refuse(refusal))),
+        }
+    }
+
+    /// Answers 101 and hands the socket over: behind our own head where that is possible, else
+    /// behind hyper's.
+    async fn switch(
+        &self,
+        switch: &Switch,
+        id: bellwire_core::shard::ConnectionId,
+        streaming: Streaming,
+        session: impl FnOnce(bellwire_core::shard::SocketKey, Vec<u8>) -> Open + 'static,
+    ) -> Response<Body> {
+        let mut response = Response::new(Body::empty());
+        *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+        let headers = response.headers_mut();
+        headers.insert("upgrade", HeaderValue::from_static("websocket"));
+        headers.insert("connection", HeaderValue::from_static("Upgrade"));
+        let accept = HeaderValue::from_bytes(&switch.accept).expect("base64");
+        headers.insert("sec-websocket-accept", accept);
+        if switch.subprotocol {
+            let value = HeaderValue::from_static(SUBPROTOCOL);
+            headers.insert("sec-websocket-protocol", value);
+        }
+        let id = HeaderValue::from_str(&id.to_string()).expect("base64url");
+        headers.insert(CONNECTION_HEADER, id);
+        if streaming == Streaming::Body {
+            self.accepted.hand_over_upgraded(move |socket| session(socket, Vec::new()));
+            return response;
+        }
+        let mut head = String::from("HTTP/1.1 101 Switching Protocols\r\n");
+        for (name, value) in response.headers() {
+            write_header(&mut head, name, value);
+        }
+        write!(head, "\r\n").expect("writing to memory does not fail");
+        self.accepted.hand_over(move |socket| session(socket, head.into_bytes()));
+        never().await
+    }
+}
+
+fn offers_ours(handshake: &Handshake<'_>) -> bool {
+    handshake.protocols().contains(&SUBPROTOCOL)
+}
+
+fn refuse(refusal: handshake::Refusal) -> Response<Body> {
+    let status = StatusCode::from_u16(refusal.status()).unwrap_or(StatusCode::BAD_REQUEST);
+    let code = ErrorCode {
+        name: refusal.code(),
+        status,
+        retry: Retry::No,
+        title: "The WebSocket handshake is not valid",
+    };
+    let problem = Problem { field: refusal.field(), ..Problem::new(code, refusal.detail()) };
+    let mut response = problem.response().map(Body::from);
+    for &(name, value) in refusal.headers() {
+        if let Ok(name) = HeaderName::from_bytes(name.as_bytes()) {
+            response.headers_mut().insert(name, HeaderValue::from_static(value));
+        }
+    }
+    response
+}

@@ -1,0 +1,356 @@
+//! What everything on a shard's thread shares: the core's shard, its sockets, its gate, and the
+//! ways to the other shards.
+//!
+//! Every call into the core goes through here, because after each one its messages for other
+//! shards are posted and the driver is woken.
+
+use std::{
+    cell::{Cell, RefCell},
+    collections::VecDeque,
+    fmt,
+    net::SocketAddr,
+    rc::Rc,
+    sync::Arc,
+    time::{Instant, SystemTime},
+};
+
+use bellwire_core::{
+    access::{Access, Authenticator, Grant, Refusal},
+    engine::{Draft, PublishError, Published, Reply, Request},
+    shard::{ConnectionId, Input, Open, Settings, Shard, SocketKey, Transport},
+    time::Now,
+};
+use tokio::sync::{Notify, oneshot};
+
+use super::{
+    accept,
+    census::Census,
+    inbox::{Inbox, Post},
+    sockets::{Epoll, Happened, Idle},
+};
+use crate::{access::Gate, config::Config, drain::DrainState};
+
+/// Sockets read per turn.
+const READS: usize = 64;
+/// Inbox entries handled per turn.
+const POSTS: usize = 1_024;
+/// What one read takes at most.
+const SCRATCH_BYTES: usize = 64 << 10;
+
+/// What the shards of a node share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) config: Config,
+    pub(crate) settings: Settings,
+    pub(crate) inboxes: Vec<Inbox>,
+    pub(crate) census: Arc<Census>,
+    pub(crate) drain: DrainState,
+    pub(crate) clock: Clock,
+    pub(crate) dev_key: Option<String>,
+}
+
+/// The node's clock: a start from which it counts.
+#[derive(Debug)]
+pub(crate) struct Clock {
+    started: Instant,
+}
+
+impl Clock {
+    pub(crate) fn start() -> Self {
+        Self { started: Instant::now() }
+    }
+
+    pub(crate) fn now(&self) -> Now {
+        let wall = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        Now {
+            mono: u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX),
+            wall: u64::try_from(wall.as_millis()).unwrap_or(u64::MAX),
+        }
+    }
+}
+
+/// See the module.
+pub(crate) struct Local {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) gate: Rc<Gate>,
+    shard: RefCell<Shard<Epoll>>,
+    wake: Notify,
+    backlog: RefCell<VecDeque<Post>>,
+    scratch: RefCell<Vec<u8>>,
+    id: usize,
+    last_tick: Cell<u64>,
+}
+
+/// The gate, as sessions ask it.
+pub(super) struct SessionGate(pub(super) Rc<Gate>);
+
+impl Authenticator for SessionGate {
+    fn token(&self, text: &str, now: Now) -> Result<Arc<Access>, Refusal> {
+        self.0.authenticator().token(text, now)
+    }
+
+    fn grant(&self, text: &str, access: &Access, now: Now) -> Result<Grant, Refusal> {
+        self.0.authenticator().grant(text, access, now)
+    }
+}
+
+impl Local {
+    pub(super) fn new(
+        id: usize,
+        shared: Arc<Shared>,
+        gate: Rc<Gate>,
+        shard: Shard<Epoll>,
+    ) -> Rc<Self> {
+        Rc::new(Self {
+            shared,
+            gate,
+            shard: RefCell::new(shard),
+            wake: Notify::new(),
+            backlog: RefCell::default(),
+            scratch: RefCell::new(vec![0; SCRATCH_BYTES]),
+            id,
+            last_tick: Cell::new(0),
+        })
+    }
+
+    pub(crate) fn now(&self) -> Now {
+        self.shared.clock.now()
+    }
+
+    /// Reads from the core's shard.
+    pub(crate) fn inspect<T>(&self, read: impl FnOnce(&Shard<Epoll>) -> T) -> T {
+        read(&self.shard.borrow())
+    }
+
+    /// Calls into the core's shard; afterwards its messages are posted and the driver is woken.
+    pub(crate) fn with<T>(&self, call: impl FnOnce(&mut Shard<Epoll>, Now) -> T) -> T {
+        let now = self.now();
+        let mut shard = self.shard.borrow_mut();
+        shard.sockets().set_now(now.mono);
+        let result = call(&mut shard, now);
+        let outbox = shard.take_outbox();
+        let has_work = shard.has_work();
+        drop(shard);
+        for (to, message) in outbox {
+            self.shared.inboxes[to].post(Post::Message(message));
+        }
+        if has_work {
+            self.wake.notify_one();
+        }
+        result
+    }
+
+    pub(super) async fn woken(&self) {
+        self.wake.notified().await;
+    }
+
+    pub(super) fn inbox(&self) -> &Inbox {
+        &self.shared.inboxes[self.id]
+    }
+
+    /// Publishes and waits for the engine's word.
+    pub(crate) fn publish(
+        &self,
+        draft: Box<Draft>,
+    ) -> oneshot::Receiver<Result<Published, PublishError>> {
+        let (done, result) = oneshot::channel();
+        self.with(|shard, now| {
+            let callback = Box::new(move |reply| {
+                let outcome = match reply {
+                    Reply::Published(outcome) => outcome,
+                    _ => Err(PublishError::Unavailable),
+                };
+                // Nobody waits any more: the publisher has gone.
+                done.send(outcome).ok();
+            });
+            shard.publish(draft, now, callback);
+        });
+        result
+    }
+
+    /// Asks the engine and waits for its reply.
+    pub(crate) fn request(&self, request: Request) -> oneshot::Receiver<Reply> {
+        let (done, result) = oneshot::channel();
+        self.with(|shard, now| {
+            shard.request(request, now, Box::new(move |reply| { done.send(reply).ok(); }));
+        });
+        result
+    }
+
+    /// Runs `call` on every shard's thread and gathers the answers, in the order of the shards.
+    pub(crate) async fn on_all<T: Send + 'static>(
+        &self,
+        call: impl Fn(&Rc<Self>) -> T + Send + Sync + 'static,
+    ) -> Vec<T> {
+        on_all(&self.shared, call).await
+    }
+
+    /// Gives a parsed request's socket to a session. `open` gets the socket's key.
+    pub(super) fn take_over(
+        &self,
+        idle: Idle,
+        open: impl FnOnce(SocketKey) -> Open,
+    ) -> std::io::Result<()> {
+        let socket = self.with(|shard, _| shard.sockets().insert(idle))?;
+        self.open(socket, open(socket));
+        Ok(())
+    }
+
+    /// Opens a session on a socket that is already in the table.
+    pub(crate) fn open(&self, socket: SocketKey, open: Open) {
+        let holds_input = open.transport == Transport::Poll;
+        let mut leftover = self.with(|shard, now| {
+            let connection = shard.open(open, now);
+            if !shard.is_open(connection) {
+                return None;
+            }
+            shard.sockets().bind(socket, connection, holds_input);
+            if holds_input {
+                return None;
+            }
+            let leftover = shard.sockets().take_leftover(socket)?;
+            Some((connection, leftover))
+        });
+        if let Some((connection, bytes)) = &mut leftover {
+            self.with(|shard, now| {
+                if shard.input(*connection, bytes, now) == Input::Pause {
+                    shard.sockets().pause(socket);
+                }
+            });
+        }
+    }
+
+    pub(crate) fn insert_pipe(
+        &self,
+        pipe: Rc<RefCell<super::Pipe>>,
+        peer: SocketAddr,
+    ) -> SocketKey {
+        self.with(|shard, _| shard.sockets().insert_pipe(pipe, peer))
+    }
+
+    pub(super) fn pipe_has_room(&self, socket: SocketKey) {
+        self.with(|shard, now| {
+            if let Some(connection) = shard.sockets().connection_of(socket) {
+                shard.writable(connection, now);
+            }
+        });
+    }
+
+    pub(super) fn pipe_reader_gone(&self, socket: SocketKey) {
+        self.with(|shard, now| {
+            if let Some(connection) = shard.sockets().connection_of(socket) {
+                shard.hang_up(connection, now);
+            }
+        });
+    }
+
+    /// One turn of the loop: inbox, readiness, reads, a step of the flush. Returns whether there
+    /// is more to do.
+    pub(super) fn turn(self: &Rc<Self>) -> std::io::Result<bool> {
+        let mut more = self.handle_posts();
+        more |= self.handle_readiness()?;
+        more |= self.handle_reads();
+        for idle in self.with(|shard, _| shard.sockets().take_returned()) {
+            accept::serve_again(self, idle);
+        }
+        let now = self.now().mono;
+        if now >= self.last_tick.get() + 100 {
+            self.last_tick.set(now);
+            self.with(|shard, now| {
+                shard.tick(now);
+                shard.sockets().expire_parked();
+            });
+        }
+        more |= self.with(|shard, now| shard.flush_step(now));
+        Ok(more)
+    }
+
+    fn handle_posts(self: &Rc<Self>) -> bool {
+        let mut backlog = self.backlog.take();
+        backlog.append(&mut self.inbox().take());
+        for _ in 0..POSTS.min(backlog.len()) {
+            match backlog.pop_front() {
+                Some(Post::Message(message)) => self.with(|shard, now| shard.message(message, now)),
+                Some(Post::Call(call)) => call(self),
+                None => break,
+            }
+        }
+        let more = !backlog.is_empty();
+        self.backlog.replace(backlog);
+        more
+    }
+
+    fn handle_readiness(&self) -> std::io::Result<bool> {
+        let mut happened = Vec::new();
+        let more = self.with(|shard, _| shard.sockets().poll(&mut happened))?;
+        if !happened.is_empty() {
+            self.with(|shard, now| {
+                for event in happened {
+                    match event {
+                        Happened::Writable(connection) => shard.writable(connection, now),
+                        Happened::HungUp(connection) => shard.hang_up(connection, now),
+                    }
+                }
+            });
+        }
+        Ok(more)
+    }
+
+    fn handle_reads(&self) -> bool {
+        let mut scratch = self.scratch.borrow_mut();
+        self.with(|shard, now| {
+            for _ in 0..READS {
+                let Some((socket, connection)) = shard.sockets().next_read() else { break };
+                match shard.sockets().read(socket, &mut scratch) {
+                    Ok(None) => {}
+                    Ok(Some(0)) | Err(_) => shard.hang_up(connection, now),
+                    Ok(Some(count)) => {
+                        if shard.input(connection, &mut scratch[..count], now) == Input::Pause {
+                            shard.sockets().pause(socket);
+                        }
+                    }
+                }
+            }
+            shard.sockets().has_reads()
+        })
+    }
+
+    /// A fresh public name for a connection.
+    pub(crate) fn new_connection_id(&self) -> ConnectionId {
+        ConnectionId(random_u64())
+    }
+}
+
+impl fmt::Debug for Local {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Local").field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
+/// Runs `call` on every shard's thread and gathers the answers, in the order of the shards.
+pub(crate) async fn on_all<T: Send + 'static>(
+    shared: &Shared,
+    call: impl Fn(&Rc<Local>) -> T + Send + Sync + 'static,
+) -> Vec<T> {
+    let call = Arc::new(call);
+    let mut waiting = Vec::with_capacity(shared.inboxes.len());
+    for inbox in &shared.inboxes {
+        let (done, answer) = oneshot::channel();
+        let call = Arc::clone(&call);
+        inbox.post(Post::Call(Box::new(move |local| { done.send(call(local)).ok(); })));
+        waiting.push(answer);
+    }
+    let mut answers = Vec::with_capacity(waiting.len());
+    for answer in waiting {
+        // A shard that has ended has nothing to say.
+        answers.extend(answer.await);
+    }
+    answers
+}
+
+/// Eight bytes of the operating system's randomness.
+pub(crate) fn random_u64() -> u64 {
+    let mut bytes = [0; 8];
+    getrandom::fill(&mut bytes).expect("the operating system gives randomness once it has booted");
+    u64::from_ne_bytes(bytes)
+}

@@ -1,0 +1,25 @@
+//! A shard as it runs: one thread with its event loop, sockets and inbox around the core's shard.
+//!
+//! ```text
+//!  accept ─► hyper parses ─► http routes ─► takeover ─► sockets (epoll) ◄─► core shard
+//!                               └─► publish, reads ─► inbox of the home shard ─┘
+//! ```
+
+mod accept;
+mod census;
+mod closes;
+mod driver;
+mod inbox;
+mod local;
+mod pipe;
+mod sockets;
+mod thread;
+
+pub(crate) use self::{
+    accept::{Accepted, Streaming, never},
+    census::{Census, Room},
+    inbox::Inbox,
+    local::{Clock, Local, Shared, on_all as local_on_all, random_u64},
+    pipe::{Pipe, PipeBody},
+    thread::{ShardSeed, spawn},
+};

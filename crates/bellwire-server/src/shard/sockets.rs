@@ -1,0 +1,417 @@
+//! The sockets of one shard: an edge-triggered epoll over those that were taken over from the
+//! HTTP library, and pipes into the bodies of those that were not.
+//!
+//! The core's shard sends through this; the driver asks it what has happened. Bytes only, no
+//! decisions. A socket costs its slot here and nothing else in user space.
+
+use std::{
+    cell::RefCell,
+    collections::VecDeque,
+    fmt,
+    io::{self, IoSlice, Read, Write},
+    net::{SocketAddr, TcpStream},
+    os::fd::OwnedFd,
+    rc::Rc,
+    time::Duration,
+};
+
+use bellwire_core::shard::{
+    ConnectionRef, Departure, Release, Sent, SocketKey, Sockets, report::Cause,
+};
+use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
+use slab::Slab;
+
+use super::{census::Seat, closes::CloseLog, pipe::Pipe};
+
+/// Events taken from the kernel at once.
+const EVENTS: usize = 256;
+
+/// A socket between two owners.
+#[derive(Debug)]
+pub(crate) struct Idle {
+    pub(crate) stream: TcpStream,
+    pub(crate) peer: SocketAddr,
+    pub(crate) seat: Seat,
+    /// What had been read behind the last request.
+    pub(crate) leftover: Vec<u8>,
+}
+
+/// What bytes go through.
+#[derive(Debug)]
+enum Io {
+    Tcp(TcpStream),
+    Pipe(Rc<RefCell<Pipe>>),
+}
+
+#[derive(Debug)]
+struct Slot {
+    io: Io,
+    peer: SocketAddr,
+    /// Held for its drop: a connection less. None where hyper's connection holds it.
+    seat: Option<Seat>,
+    /// Tells a reused slot's late events apart.
+    generation: u32,
+    connection: Option<ConnectionRef>,
+    /// Whether there may be bytes to read.
+    readable: bool,
+    /// Whether it is in the list of those to be read.
+    queued: bool,
+    /// Whether the peer has ended its side.
+    ended: bool,
+    /// Whether bytes wait for the next request instead of being read: a held poll.
+    holds_input: bool,
+    leftover: Option<Box<[u8]>>,
+}
+
+/// What the driver is to do next with a socket.
+#[derive(Debug)]
+pub(crate) enum Happened {
+    /// The session may be able to send on.
+    Writable(ConnectionRef),
+    /// The peer is gone.
+    HungUp(ConnectionRef),
+}
+
+/// See the module.
+pub(crate) struct Epoll {
+    fd: Rc<OwnedFd>,
+    slots: Slab<Slot>,
+    generation: u32,
+    /// Sockets to be read.
+    reads: VecDeque<SocketKey>,
+    /// Answered polls whose next request has begun to arrive.
+    returned: Vec<SocketKey>,
+    /// Answered polls that wait for their next request: until when, which, of which generation.
+    parked: VecDeque<(u64, SocketKey, u32)>,
+    keep_alive_ms: u64,
+    now: u64,
+    closes: CloseLog,
+}
+
+impl Epoll {
+    pub(crate) fn new(keep_alive: Duration) -> io::Result<Self> {
+        Ok(Self {
+            fd: Rc::new(epoll::create(CreateFlags::CLOEXEC)?),
+            slots: Slab::new(),
+            generation: 0,
+            reads: VecDeque::new(),
+            returned: Vec::new(),
+            parked: VecDeque::new(),
+            keep_alive_ms: u64::try_from(keep_alive.as_millis()).unwrap_or(u64::MAX),
+            now: 0,
+            closes: CloseLog::default(),
+        })
+    }
+
+    /// The epoll's own descriptor, which is readable when something has happened.
+    pub(crate) fn descriptor(&self) -> Rc<OwnedFd> {
+        Rc::clone(&self.fd)
+    }
+
+    pub(crate) fn set_now(&mut self, now: u64) {
+        self.now = now;
+    }
+
+    /// Takes a socket in. Its events are only looked at once it is bound to a connection.
+    pub(crate) fn insert(&mut self, idle: Idle) -> io::Result<SocketKey> {
+        let Idle { stream, peer, seat, leftover } = idle;
+        self.generation = self.generation.wrapping_add(1);
+        let entry = self.slots.vacant_entry();
+        let key = SocketKey::try_from(entry.key()).expect("fewer sockets than descriptors");
+        let flags = EventFlags::IN | EventFlags::OUT | EventFlags::RDHUP | EventFlags::ET;
+        epoll::add(&*self.fd, &stream, data(key, self.generation), flags)?;
+        entry.insert(Slot {
+            io: Io::Tcp(stream),
+            peer,
+            seat: Some(seat),
+            generation: self.generation,
+            connection: None,
+            readable: false,
+            queued: false,
+            ended: false,
+            holds_input: false,
+            leftover: (!leftover.is_empty()).then(|| leftover.into_boxed_slice()),
+        });
+        Ok(key)
+    }
+
+    /// Takes the writing end of a response body in.
+    pub(crate) fn insert_pipe(&mut self, pipe: Rc<RefCell<Pipe>>, peer: SocketAddr) -> SocketKey {
+        self.generation = self.generation.wrapping_add(1);
+        let slot = Slot {
+            io: Io::Pipe(pipe),
+            peer,
+            seat: None,
+            generation: self.generation,
+            connection: None,
+            readable: false,
+            queued: false,
+            ended: false,
+            holds_input: false,
+            leftover: None,
+        };
+        SocketKey::try_from(self.slots.insert(slot)).expect("fewer than 2^32 sockets")
+    }
+
+    /// Ties a socket to the session that reads from it now. `holds_input` keeps what arrives for
+    /// the next request.
+    pub(crate) fn bind(
+        &mut self,
+        socket: SocketKey,
+        connection: ConnectionRef,
+        holds_input: bool,
+    ) {
+        // A session may have ended within the call that opened it.
+        if let Some(slot) = self.slots.get_mut(socket as usize) {
+            slot.connection = Some(connection);
+            slot.holds_input = holds_input;
+        }
+    }
+
+    pub(crate) fn peer(&self, socket: SocketKey) -> Option<SocketAddr> {
+        self.slots.get(socket as usize).map(|slot| slot.peer)
+    }
+
+    /// Takes what was read behind the request.
+    pub(crate) fn take_leftover(&mut self, socket: SocketKey) -> Option<Box<[u8]>> {
+        self.slots.get_mut(socket as usize)?.leftover.take()
+    }
+
+    /// Asks the kernel what has happened, without waiting. Returns whether there may be more.
+    pub(crate) fn poll(&mut self, happened: &mut Vec<Happened>) -> io::Result<bool> {
+        let zero = rustix::time::Timespec { tv_sec: 0, tv_nsec: 0 };
+        let mut events = [const {
+            std::mem::MaybeUninit::<Event>::uninit()
+        }; EVENTS];
+        let (events, _) = match epoll::wait(&*self.fd, &mut events[..], Some(&zero)) {
+            Ok(events) => events,
+            Err(rustix::io::Errno::INTR) => return Ok(true),
+            Err(error) => return Err(error.into()),
+        };
+        let full = events.len() == EVENTS;
+        for event in events.iter() {
+            self.note(event, happened);
+        }
+        Ok(full)
+    }
+
+    fn note(&mut self, event: &Event, happened: &mut Vec<Happened>) {
+        let (key, generation) = split(event.data.u64());
+        let Some(slot) = self.slots.get_mut(key as usize) else { return };
+        if slot.generation != generation {
+            return;
+        }
+        let gone = EventFlags::RDHUP | EventFlags::HUP | EventFlags::ERR;
+        let flags = event.flags;
+        let Some(connection) = slot.connection else {
+            // An answered poll: its next request, or its end.
+            if flags.intersects(EventFlags::IN | gone) && slot.seat.is_some() {
+                self.returned.push(key);
+            }
+            return;
+        };
+        slot.ended |= flags.contains(EventFlags::RDHUP);
+        if flags.contains(EventFlags::IN) {
+            slot.readable = true;
+            if !slot.queued && !slot.holds_input {
+                slot.queued = true;
+                self.reads.push_back(key);
+            }
+        }
+        if flags.contains(EventFlags::OUT) {
+            happened.push(Happened::Writable(connection));
+        }
+        let left = slot.holds_input && slot.ended;
+        if left || flags.intersects(EventFlags::HUP | EventFlags::ERR) {
+            happened.push(Happened::HungUp(connection));
+        }
+    }
+
+    /// The next socket with bytes to read.
+    pub(crate) fn next_read(&mut self) -> Option<(SocketKey, ConnectionRef)> {
+        while let Some(key) = self.reads.pop_front() {
+            let Some(slot) = self.slots.get_mut(key as usize) else { continue };
+            slot.queued = false;
+            if let Some(connection) = slot.connection.filter(|_| slot.readable) {
+                return Some((key, connection));
+            }
+        }
+        None
+    }
+
+    pub(crate) fn has_reads(&self) -> bool {
+        !self.reads.is_empty()
+    }
+
+    /// Reads once, and queues the socket again where there may be more; `None` means that nothing
+    /// is there.
+    pub(crate) fn read(&mut self, key: SocketKey, buffer: &mut [u8]) -> io::Result<Option<usize>> {
+        let Some(slot) = self.slots.get_mut(key as usize) else { return Ok(None) };
+        let Io::Tcp(stream) = &slot.io else { return Ok(None) };
+        let mut stream = stream;
+        match stream.read(buffer) {
+            Ok(count) => {
+                // A short read emptied the socket: what comes later is a new edge, except an end
+                // of the stream that came with this one.
+                if count == buffer.len() || (slot.ended && count > 0) {
+                    self.queue_read(key);
+                } else {
+                    slot.readable = false;
+                }
+                Ok(Some(count))
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                slot.readable = false;
+                Ok(None)
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {
+                self.queue_read(key);
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn queue_read(&mut self, key: SocketKey) {
+        let slot = &mut self.slots[key as usize];
+        if !slot.queued {
+            slot.queued = true;
+            self.reads.push_back(key);
+        }
+    }
+
+    /// Holds a socket's bytes back until [`Sockets::resume_reading`].
+    pub(crate) fn pause(&mut self, key: SocketKey) {
+        if let Some(slot) = self.slots.get_mut(key as usize) {
+            slot.queued = false;
+            self.reads.retain(|&queued| queued != key);
+        }
+    }
+
+    /// The pipe of a body has room again, or its reader is gone.
+    pub(crate) fn connection_of(&self, key: SocketKey) -> Option<ConnectionRef> {
+        self.slots.get(key as usize)?.connection
+    }
+
+    /// Answered polls whose next request has begun.
+    pub(crate) fn take_returned(&mut self) -> Vec<Idle> {
+        let returned = std::mem::take(&mut self.returned);
+        returned.into_iter().filter_map(|key| self.remove_idle(key)).collect()
+    }
+
+    /// Closes answered polls whose keep-alive is over.
+    pub(crate) fn expire_parked(&mut self) {
+        while let Some(&(until, key, generation)) = self.parked.front() {
+            if until > self.now {
+                break;
+            }
+            self.parked.pop_front();
+            let slot = self.slots.get(key as usize);
+            if slot.is_some_and(|slot| {
+                slot.generation == generation && slot.connection.is_none()
+            }) {
+                self.slots.remove(key as usize);
+            }
+        }
+    }
+
+    /// Closes every answered poll, for a drain.
+    pub(crate) fn close_parked(&mut self) {
+        self.keep_alive_ms = 0;
+        for (_, key, generation) in std::mem::take(&mut self.parked) {
+            let slot = self.slots.get(key as usize);
+            if slot.is_some_and(|slot| {
+                slot.generation == generation && slot.connection.is_none()
+            }) {
+                self.slots.remove(key as usize);
+            }
+        }
+    }
+
+    fn remove_idle(&mut self, key: SocketKey) -> Option<Idle> {
+        let slot = self.slots.get(key as usize)?;
+        if slot.connection.is_some() || slot.seat.is_none() {
+            return None;
+        }
+        let Slot { io, peer, seat, leftover, .. } = self.slots.remove(key as usize);
+        let Io::Tcp(stream) = io else { return None };
+        // A socket that the kernel no longer knows here is closed by its drop.
+        epoll::delete(&*self.fd, &stream).ok()?;
+        let leftover = leftover.map(Vec::from).unwrap_or_default();
+        Some(Idle { stream, peer, seat: seat?, leftover })
+    }
+}
+
+impl Sockets for Epoll {
+    fn send(&mut self, socket: SocketKey, slices: &[IoSlice<'_>]) -> Sent {
+        let slot = &self.slots[socket as usize];
+        let result = match &slot.io {
+            Io::Pipe(pipe) => return pipe.borrow_mut().write(slices),
+            Io::Tcp(stream) => {
+                let mut stream = stream;
+                match slices {
+                    [one] => stream.write(one),
+                    several => stream.write_vectored(several),
+                }
+            }
+        };
+        match result {
+            Ok(count) => Sent::Bytes(count),
+            Err(error) => match error.kind() {
+                io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted => Sent::Bytes(0),
+                _ => Sent::Gone,
+            },
+        }
+    }
+
+    fn resume_reading(&mut self, socket: SocketKey) {
+        let slot = &self.slots[socket as usize];
+        if slot.readable {
+            self.queue_read(socket);
+        }
+    }
+
+    fn release(&mut self, socket: SocketKey, release: Release, departure: &Departure) {
+        self.closes.note(departure, self.now);
+        let slot = &mut self.slots[socket as usize];
+        match &slot.io {
+            Io::Pipe(pipe) => {
+                pipe.borrow_mut().end();
+                self.slots.remove(socket as usize);
+            }
+            Io::Tcp(_) if release == Release::Reuse && self.keep_alive_ms > 0 => {
+                slot.connection = None;
+                if slot.leftover.is_some() || slot.readable {
+                    self.returned.push(socket);
+                } else {
+                    let until = self.now + self.keep_alive_ms;
+                    self.parked.push_back((until, socket, slot.generation));
+                }
+            }
+            Io::Tcp(stream) => {
+                if departure.cause != Cause::Peer {
+                    // What was sent last still arrives; the error of a peer that is gone is of
+                    // no interest.
+                    stream.shutdown(std::net::Shutdown::Write).ok();
+                }
+                self.slots.remove(socket as usize);
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Epoll {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Epoll").field("sockets", &self.slots.len()).finish_non_exhaustive()
+    }
+}
+
+fn data(key: SocketKey, generation: u32) -> EventData {
+    EventData::new_u64(u64::from(generation) << 32 | u64::from(key))
+}
+
+fn split(data: u64) -> (SocketKey, u32) {
+    #[expect(clippy::cast_possible_truncation, reason = "the two halves of one number")]
+    let halves = (data as SocketKey, (data >> 32) as u32);
+    halves
+}
