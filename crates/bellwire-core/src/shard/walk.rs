@@ -126,16 +126,14 @@ impl<S: Sockets> Shard<S> {
         if connection.output.is_some() {
             return;
         }
-        if let Phase::Closing { cause, heard } = connection.phase {
-            if heard {
-                let reuse = cause == Cause::Answered && !connection.flags.last_answer;
-                let release = if reuse {
-                    Release::Reuse
-                } else {
-                    Release::Close
-                };
-                self.release(ix, cause, release);
-            }
+        if let Phase::Closing { cause, heard: true } = connection.phase {
+            let reuse = cause == Cause::Answered && !connection.flags.last_answer;
+            let release = if reuse {
+                Release::Reuse
+            } else {
+                Release::Close
+            };
+            self.release(ix, cause, release);
         } else if connection.flags.paused {
             self.resume_input(ix);
         }
