@@ -398,9 +398,13 @@ impl<S: Sockets> Shard<S> {
         self.plan(ix);
     }
 
-    /// The cursor of the whole connection, as far as it was sent.
+    /// The cursor of the whole connection, as far as it was sent. Empty before `hello`: gaps that
+    /// were found are not said yet, so the client's own cursor is still the right one.
     pub(super) fn cursor_of(&self, ix: Ix) -> String {
         let connection = &self.connections[ix as usize];
+        if let Phase::Attaching(_) = connection.phase {
+            return String::new();
+        }
         let ids: Vec<Id> = connection
             .subscriptions
             .iter()
