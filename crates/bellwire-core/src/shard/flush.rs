@@ -130,10 +130,11 @@ impl<S: Sockets> Shard<S> {
 
     /// Sends every subscriber of a channel what it can take now.
     pub(super) fn flush_whole_channel(&mut self, entry_ix: Ix) {
+        let queued = self.channels[entry_ix].pass.queued;
         while self.channels.contains(entry_ix) && self.advance_pass(entry_ix, usize::MAX) {}
         if self.channels.contains(entry_ix) {
-            // The ring still holds the channel; its turn finds nothing to do.
-            self.channels[entry_ix].pass.queued = true;
+            // Where the ring still holds the channel, its turn finds nothing to do.
+            self.channels[entry_ix].pass.queued = queued;
         }
     }
 
