@@ -240,32 +240,30 @@ impl<S: Sockets> Shard<S> {
     pub(super) fn attached(
         &mut self,
         connection: ConnectionRef,
-        channel: &Channel,
         token: Token,
         mut attached: Attached,
         asked: Option<Asked>,
     ) {
-        if let Some(ix) = self.channels.find(channel) {
-            let entry = &mut self.channels[ix];
-            if !entry.attached {
-                entry.attached = true;
-                entry.epoch = attached.epoch;
-                entry.head = attached.head;
-            }
-        }
         if self.settings.planted == Some(PlantedFault::SkipCatchUp) {
             attached.start = attached.head;
         }
         let Some(found) = self.find_mut(connection) else {
             return;
         };
-        let nth = found
-            .subscriptions
-            .iter()
-            .position(|sub| !sub.live && sub.cursor == token.0);
-        if let Some(nth) = nth {
-            self.resolved(connection, nth, attached, asked);
+        let mut subscriptions = found.subscriptions.iter().enumerate();
+        let waiting = subscriptions.find(|(_, sub)| !sub.live && sub.cursor == token.0);
+        // Nobody waits for the reply to an interest that was withdrawn meanwhile: what was
+        // announced since is lost to this shard, so only the next one's reply counts.
+        let Some((nth, entry_ix)) = waiting.map(|(nth, sub)| (nth, sub.channel)) else {
+            return;
+        };
+        let entry = &mut self.channels[entry_ix];
+        if !entry.attached {
+            entry.attached = true;
+            entry.epoch = attached.epoch;
+            entry.head = attached.head;
         }
+        self.resolved(connection, nth, attached, asked);
     }
 
     /// The backplane is out of reach: asked again at the next tick, the session waits.

@@ -249,13 +249,11 @@ impl<S: Sockets> Shard<S> {
             (Pending::External(done), reply) => done(reply),
             (
                 Pending::Attach {
-                    connection,
-                    channel,
-                    asked,
+                    connection, asked, ..
                 },
                 Reply::Attached(attached),
             ) => {
-                self.attached(connection, &channel, token, attached, asked);
+                self.attached(connection, token, attached, asked);
             }
             (
                 Pending::Attach {
