@@ -33,7 +33,8 @@ impl<S: Sockets> Shard<S> {
             // Nothing is expected on a stream of events.
             return Input::Continue;
         }
-        if found.flags.paused {
+        if found.flags.paused || self.must_pause(connection.ix) {
+            self.connection(connection.ix).flags.paused = true;
             let max_message = self.max_message(connection.ix);
             self.reading(connection.ix, max_message)
                 .held

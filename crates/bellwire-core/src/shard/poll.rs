@@ -19,16 +19,25 @@ impl<S: Sockets> Shard<S> {
             return false;
         };
         let (limit, only_cursor) = (held.poll.limit, held.poll.only_cursor);
-        let mut messages = Vec::new();
+        let mut answer = Collected::default();
         if !only_cursor {
-            self.collect(ix, limit, &mut messages);
+            answer = self.collect(ix, limit);
         }
-        let Phase::Held(held) = &self.connections[ix as usize].phase else {
-            return false;
-        };
-        if messages.is_empty() && held.gaps.is_empty() && !at_once {
+        let connection = self.connection(ix);
+        let Phase::Held(held) = &connection.phase else { return false };
+        // What has to be read from the log first is waited for, rather than answered in parts.
+        let waits = !answer.missing.is_empty();
+        if !at_once && (waits || answer.messages.is_empty() && held.gaps.is_empty()) {
+            let generation = connection.name.generation;
+            for (entry_ix, after) in answer.missing {
+                self.want_page(ConnectionRef { ix, generation }, entry_ix, after);
+            }
             return true;
         }
+        for (subscription, cursor) in connection.subscriptions.iter_mut().zip(answer.cursors) {
+            subscription.cursor = cursor;
+        }
+        let messages = answer.messages;
         let cursor = self.cursor_of(ix);
         let connection = self.connection(ix);
         let closing = Phase::Closing {
@@ -46,59 +55,65 @@ impl<S: Sockets> Shard<S> {
         false
     }
 
-    /// Takes up to `limit` messages, shared fairly over the channels that have some.
-    fn collect(&mut self, ix: Ix, limit: usize, messages: &mut Vec<u8>) {
-        let generation = self.connections[ix as usize].name.generation;
+    /// Finds up to `limit` messages, shared fairly over the channels that have some.
+    fn collect(&mut self, ix: Ix, limit: usize) -> Collected {
+        let connection = &self.connections[ix as usize];
+        let mut found = Collected {
+            cursors: connection.subscriptions.iter().map(|sub| sub.cursor).collect(),
+            ..Collected::default()
+        };
         let mut left = limit;
-        let mut missing = Vec::new();
         // Each round gives every channel its share; what one does not need the others get.
         loop {
-            let connection = &mut self.connections[ix as usize];
-            let behind = connection
-                .subscriptions
+            let subscriptions = &connection.subscriptions;
+            let behind = subscriptions
                 .iter()
-                .filter(|sub| sub.live && sub.cursor < self.channels[sub.channel].head)
+                .zip(&found.cursors)
+                .filter(|(sub, cursor)| sub.live && **cursor < self.channels[sub.channel].head)
                 .count();
             let share = left.checked_div(behind).unwrap_or(0).max(1);
-            let mut taken = 0;
-            for subscription in &mut connection.subscriptions {
+            let before = left;
+            found.missing.clear();
+            for (nth, subscription) in subscriptions.iter().enumerate() {
                 let entry = &mut self.channels[subscription.channel];
-                let room = self
-                    .settings
-                    .max_answer_bytes
-                    .saturating_sub(messages.len());
-                if !subscription.live || subscription.cursor >= entry.head || left == 0 {
+                let cursor = found.cursors[nth];
+                let room = self.settings.max_answer_bytes.saturating_sub(found.messages.len());
+                if !subscription.live || cursor >= entry.head || left == 0 || room == 0 {
                     continue;
                 }
-                let (cursor, spare) = (subscription.cursor, &mut self.flush.spare);
-                let Some((chunk, _, end)) = entry.chunk_for(cursor, Format::Json, spare) else {
-                    missing.push((subscription.channel, cursor));
+                let Some((chunk, _, end)) =
+                    entry.chunk_for(cursor, Format::Json, &mut self.flush.spare)
+                else {
+                    found.missing.push((subscription.channel, cursor));
                     continue;
                 };
                 let chunk = chunk.borrow();
                 let Some(run) = chunk.run(cursor, share.min(left), room) else {
-                    subscription.cursor = end;
+                    found.cursors[nth] = end;
                     continue;
                 };
-                if run.end - run.start > room && !messages.is_empty() {
+                if run.end - run.start > room && !found.messages.is_empty() {
                     continue;
                 }
-                messages.extend_from_slice(&chunk.bytes()[run.start..run.end]);
-                subscription.cursor = run.last;
+                found.messages.extend_from_slice(&chunk.bytes()[run.start..run.end]);
+                found.cursors[nth] = run.last;
                 left -= run.count;
-                taken += run.count;
             }
-            if taken == 0 {
-                break;
-            }
-            missing.clear();
-        }
-        if messages.is_empty() {
-            for (entry_ix, after) in missing {
-                self.want_page(ConnectionRef { ix, generation }, entry_ix, after);
+            if left == before {
+                return found;
             }
         }
     }
+}
+
+/// What there is for an answer.
+#[derive(Default)]
+struct Collected {
+    messages: Vec<u8>,
+    /// Where each subscription stands behind them.
+    cursors: Vec<u64>,
+    /// Channels of which a page of the log is needed to go on, and from where.
+    missing: Vec<(Ix, u64)>,
 }
 
 /// `{"cursor", "messages": […], "gaps": […], "denied"?}`, with the rest of the response head.

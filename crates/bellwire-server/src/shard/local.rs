@@ -17,7 +17,7 @@ use std::{
 use bellwire_core::{
     access::{Access, Authenticator, Grant, Refusal},
     engine::{Draft, PublishError, Published, Reply, Request},
-    shard::{ConnectionId, Input, Open, Settings, Shard, SocketKey, Transport},
+    shard::{Cause, ConnectionId, Input, Open, Settings, Shard, SocketKey, Transport},
     time::Now,
 };
 use tokio::sync::{Notify, oneshot};
@@ -199,6 +199,7 @@ impl Local {
     /// Opens a session on a socket that is already in the table.
     pub(crate) fn open(&self, socket: SocketKey, open: Open) {
         let holds_input = open.transport == Transport::Poll;
+        let (id, transport) = (open.id, open.transport);
         let mut leftover = self.with(|shard, now| {
             let connection = shard.open(open, now);
             if !shard.is_open(connection) {
@@ -216,6 +217,13 @@ impl Local {
                 if shard.input(*connection, bytes, now) == Input::Pause {
                     shard.sockets().pause(socket);
                 }
+            });
+        }
+        // Event streams and polls were sent away before; a WebSocket is told by its close code.
+        if self.shared.drain.is_draining() && transport == Transport::WebSocket {
+            self.with(|shard, now| {
+                let reason = "the node is going away; come back to another";
+                shard.close_where(Cause::Drain, reason, now, |found, _| *found == id);
             });
         }
     }
