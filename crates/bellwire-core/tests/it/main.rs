@@ -1,3 +1,4 @@
 //! The core's behaviour through its public interface.
 
 mod engine;
+mod sim;

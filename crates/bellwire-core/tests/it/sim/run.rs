@@ -1,0 +1,528 @@
+//! One seeded run: publish, cut, resume elsewhere, lag, trim, evict, restart, drain, in any order.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use bellwire_core::{
+    channel::{Channel, Pattern},
+    engine::{Draft, IdempotencyKey, MaxCatchup},
+    format::{Framing, SseContent, SseFormat},
+    namespace::{Namespace, Namespaces, Retention},
+    publication::{EventName, Payload},
+    shard::{Cause, Input, Settings},
+};
+
+use super::{
+    bearers::user_access,
+    client::{Client, Way},
+    faults::Fault,
+    random::Random,
+    world::{Plan, World},
+};
+
+/// Steps before everything comes to rest.
+const STEPS: usize = 1_500;
+/// Channels, each with a rule of its own: two partitions for the ordinary ones.
+const CHANNELS: [&str; 7] = [
+    "plain:1", "plain:2", "short:1", "short:2", "aged:1", "late:1", "none:1",
+];
+const CLIENTS: usize = 5;
+/// What may be held for one connection alone (D8): one answer with the longest message, as it grew.
+const OWN_BYTES: usize = 96 << 10;
+
+/// A run under way.
+struct Run {
+    world: World,
+    clients: Vec<Client>,
+    random: Random,
+    numbers: u64,
+    /// Publishes with a key, for repetition: number, channel, payload.
+    keyed: Vec<(u64, String, String)>,
+    trace: bool,
+    step: usize,
+}
+
+/// What a run has seen, so that a change that tests nothing any more is noticed.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Seen {
+    pub(crate) received: usize,
+    pub(crate) gaps: std::collections::BTreeMap<String, usize>,
+    pub(crate) shrunk: u64,
+    pub(crate) blocked: u64,
+    pub(crate) pages: u64,
+}
+
+impl Seen {
+    pub(crate) fn add(&mut self, other: &Self) {
+        self.received += other.received;
+        self.shrunk += other.shrunk;
+        self.blocked += other.blocked;
+        self.pages += other.pages;
+        for (reason, count) in &other.gaps {
+            *self.gaps.entry(reason.clone()).or_default() += count;
+        }
+    }
+}
+
+/// Plays a seed; an error says what was broken at which step.
+pub(crate) fn play(seed: u64, fault: Option<Fault>, trace: bool) -> Result<Seen, String> {
+    let mut random = Random::new(seed);
+    let world = World::new(plan(&mut random, fault), seed);
+    let clients = (0..CLIENTS)
+        .map(|n| client(n, &world, &mut random))
+        .collect();
+    let mut run = Run {
+        world,
+        clients,
+        random,
+        numbers: 0,
+        keyed: Vec::new(),
+        trace,
+        step: 0,
+    };
+    let mut seen = Seen::default();
+    // A panic is a finding like any other, and needs its seed as well.
+    let played = catch_unwind(AssertUnwindSafe(|| run.play(&mut seen)));
+    let outcome = played.unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<String>().map(String::as_str);
+        let text = text.or(panic.downcast_ref::<&str>().copied());
+        Err(format!("panic: {}", text.unwrap_or_default()))
+    });
+    outcome.map_err(|wrong| format!("step {}: {wrong}", run.step))?;
+    for client in &run.clients {
+        seen.received += client.book.received;
+        for (reason, count) in &client.book.gaps {
+            *seen.gaps.entry(reason.clone()).or_default() += count;
+        }
+    }
+    Ok(seen)
+}
+
+fn plan(random: &mut Random, fault: Option<Fault>) -> Plan {
+    let default = Namespaces::default()
+        .of(&Channel::parse("x").unwrap())
+        .clone();
+    let rule = |pattern, count, age_ms, max_delay_ms| Namespace {
+        pattern: Pattern::parse(pattern).unwrap(),
+        history: Retention {
+            count,
+            bytes: 1 << 20,
+            age_ms,
+        },
+        max_delay_ms,
+        ..default.clone()
+    };
+    let rules = vec![
+        rule("short:*", 4, 600_000, 0),
+        rule("aged:*", 100, 400, 0),
+        rule("late:*", 100, 600_000, 40),
+        rule("none:*", 0, 600_000, 0),
+    ];
+    let settings = Settings {
+        namespaces: std::sync::Arc::new(Namespaces::new(rules, default)),
+        heartbeat_ms: 1_500,
+        close_timeout_ms: 700,
+        max_catchup: MaxCatchup {
+            count: *random.pick(&[1_000, 1_000, 7]),
+            bytes: 4 << 20,
+        },
+        catchup_bytes: *random.pick(&[64 << 20, 3_000]),
+        max_output_bytes: 2_000,
+        max_answer_bytes: 6_000,
+        ..Settings::default()
+    };
+    Plan {
+        shards: random.within(1, 4),
+        settings,
+        inbox_bytes: *random.pick(&[4 << 20, 4 << 20, 700, 0]),
+        max_channels: *random.pick(&[1_000, 1_000, 1]),
+        short_one_in: *random.pick(&[0, 2, 5]),
+        fault,
+    }
+}
+
+fn client(n: usize, world: &World, random: &mut Random) -> Client {
+    let mut channels: Vec<&str> = Vec::new();
+    for _ in 0..random.within(1, 3) {
+        let channel = *random.pick(&CHANNELS);
+        if !channels.contains(&channel) {
+            channels.push(channel);
+        }
+    }
+    if random.one_in(4) {
+        channels.push("@me");
+    }
+    let access = user_access(&format!("u{n}"), &["*"], u64::MAX - 1);
+    let mut client = Client::new(&format!("u{n}"), &channels, access, world);
+    client.earliest = random.one_in(4);
+    client
+}
+
+impl Run {
+    fn play(&mut self, seen: &mut Seen) -> Result<(), String> {
+        while self.step < STEPS {
+            self.step += 1;
+            self.act()?;
+            self.check(seen)?;
+        }
+        self.rest(seen)
+    }
+
+    fn act(&mut self) -> Result<(), String> {
+        match self.random.below(200) {
+            0..50 => self.deliver(),
+            50..85 => self.flush(),
+            85..135 => return self.read(),
+            135..145 => self.writable(),
+            145..153 => self.uplink(),
+            153..177 => self.publish(),
+            177..187 => self.connect(),
+            187..190 => self.cut(),
+            190..194 => self.command(),
+            194..198 => self.pass_time(),
+            198 => self.administer(),
+            _ => self.world.release_late(),
+        }
+        Ok(())
+    }
+
+    fn say(&self, what: impl FnOnce() -> String) {
+        if self.trace {
+            let line = what();
+            #[expect(clippy::print_stderr, reason = "the trace of a replay")]
+            {
+                eprintln!("{:4} {line}", self.step);
+            }
+        }
+    }
+
+    fn deliver(&mut self) {
+        let busy = self.world.busy_links();
+        if !busy.is_empty() {
+            let link = *self.random.pick(&busy);
+            self.say(|| format!("deliver {link:?}"));
+            self.world.deliver(link);
+        }
+    }
+
+    fn flush(&mut self) {
+        let shard = self.random.below(self.world.shards.len());
+        if self.world.shards[shard].has_work() {
+            self.say(|| format!("flush shard {shard}"));
+            self.world.flush(shard);
+        }
+    }
+
+    fn read(&mut self) -> Result<(), String> {
+        let n = self.random.below(CLIENTS);
+        let max = *self.random.pick(&[1, 100, 4_000, 1 << 20, 1 << 20]);
+        self.say(|| format!("u{n} reads {max}"));
+        let read = self.clients[n].read(&mut self.world, max);
+        read.map_err(|wrong| format!("u{n}: {wrong}"))
+    }
+
+    fn writable(&mut self) {
+        let n = self.random.below(CLIENTS);
+        let Some(link) = &self.clients[n].link else {
+            return;
+        };
+        let connection = link.connection;
+        if self.world.shards[link.shard]
+            .sockets()
+            .take_writable(link.socket)
+        {
+            self.say(|| format!("u{n} is writable"));
+            self.world
+                .with(link.shard, |shard, now| shard.writable(connection, now));
+        }
+    }
+
+    /// Some of what a client sends arrives.
+    fn uplink(&mut self) {
+        let n = self.random.below(CLIENTS);
+        let max = *self.random.pick(&[1, 10, 1 << 20]);
+        self.send_up(n, max);
+    }
+
+    fn send_up(&mut self, n: usize, max: usize) -> bool {
+        let Some(link) = &mut self.clients[n].link else {
+            return false;
+        };
+        if self.world.shards[link.shard]
+            .sockets()
+            .take_resumed(link.socket)
+        {
+            link.paused = false;
+        }
+        if link.paused || link.uplink.is_empty() {
+            return false;
+        }
+        let count = max.min(link.uplink.len());
+        let mut bytes: Vec<u8> = link.uplink.drain(..count).collect();
+        let input = self.world.input(link.shard, link.connection, &mut bytes);
+        link.paused = input == Input::Pause;
+        self.say(|| format!("u{n} sends {count}: {input:?}"));
+        true
+    }
+
+    fn publish(&mut self) {
+        let shard = self.random.below(self.world.shards.len());
+        if self.random.one_in(8) && !self.keyed.is_empty() {
+            let (number, channel, payload) = self.random.pick(&self.keyed).clone();
+            let other = self.random.one_in(3);
+            self.say(|| format!("repeat {number} in {channel}, other bytes: {other}"));
+            let (payload, told) = if other {
+                self.numbers += 1;
+                (format!("[{}]", self.numbers), self.numbers)
+            } else {
+                (payload, number)
+            };
+            let draft = self.draft(&channel, &payload, Some(number));
+            self.world.publish(shard, draft, told);
+            return;
+        }
+        let (channel, payload) = self.message();
+        let number = self.numbers;
+        let keyed = self.random.one_in(3);
+        if keyed {
+            self.keyed.push((number, channel.clone(), payload.clone()));
+        }
+        self.say(|| format!("publish {number} to {channel}, {} bytes", payload.len()));
+        let draft = self.draft(&channel, &payload, keyed.then_some(number));
+        self.world.publish(shard, draft, number);
+    }
+
+    /// A channel, and a payload with the next number.
+    fn message(&mut self) -> (String, String) {
+        self.numbers += 1;
+        let channel = if self.random.one_in(10) {
+            format!("@u{}", self.random.below(CLIENTS))
+        } else {
+            (*self.random.pick(&CHANNELS)).to_owned()
+        };
+        let length = match self.random.below(20) {
+            0 => self.random.within(9_000, 40_000),
+            1..4 => self.random.within(100, 3_000),
+            _ => self.random.below(40),
+        };
+        (
+            channel,
+            format!("[{},\"{}\"]", self.numbers, "x".repeat(length)),
+        )
+    }
+
+    fn draft(&mut self, channel: &str, payload: &str, key: Option<u64>) -> Draft {
+        let event = self
+            .random
+            .one_in(5)
+            .then(|| EventName::parse("tick").unwrap());
+        Draft {
+            channel: Channel::parse(channel).unwrap(),
+            event: event.filter(|_| key.is_none()),
+            user: None,
+            payload: Payload::json(payload),
+            idempotency: key.map(|key| IdempotencyKey {
+                publisher: "user:p".into(),
+                key: format!("k{key}").into(),
+            }),
+        }
+    }
+
+    fn connect(&mut self) {
+        let n = self.random.below(CLIENTS);
+        if self.clients[n].link.is_some() {
+            return;
+        }
+        let single = self.clients[n].channels.len() == 1;
+        let way = way(&mut self.random, single);
+        self.connect_by(n, way);
+    }
+
+    fn connect_by(&mut self, n: usize, way: Way) {
+        let shard = self.random.below(self.world.shards.len());
+        let capacity = *self.random.pick(&[40, 300, 5_000, 1 << 20]);
+        let client = &mut self.clients[n];
+        client.connect(&mut self.world, shard, way, capacity);
+        self.say(|| {
+            let client = &self.clients[n];
+            format!(
+                "u{n} connects to {shard} by {way:?} for {:?} from {:?}",
+                client.channels,
+                client.cursor()
+            )
+        });
+    }
+
+    /// The connection breaks, mid-frame or not; the shard hears of it now, later or never.
+    fn cut(&mut self) {
+        let n = self.random.below(CLIENTS);
+        let Some(link) = self.clients[n].link.take() else {
+            return;
+        };
+        self.say(|| format!("u{n} is cut"));
+        if link.paused || !self.random.one_in(3) {
+            self.world.shards[link.shard].sockets().reset(link.socket);
+        }
+        if self.random.one_in(2) {
+            let connection = link.connection;
+            self.world
+                .with(link.shard, |shard, now| shard.hang_up(connection, now));
+        }
+    }
+
+    fn command(&mut self) {
+        let n = self.random.below(CLIENTS);
+        if !self.clients[n].takes_commands() {
+            return;
+        }
+        let live = self.clients[n].live();
+        if self.random.one_in(2) {
+            let (channel, payload) = self.message();
+            if !channel.starts_with('@') && payload.len() < 4_000 {
+                self.say(|| format!("u{n} publishes {} to {channel}", self.numbers));
+                self.clients[n].publish(&channel, &payload, self.numbers);
+            }
+        } else if let Some(channel) = live.first().filter(|_| self.random.one_in(2)) {
+            self.say(|| format!("u{n} leaves {channel} and comes back"));
+            self.clients[n].leave_and_return(channel);
+        }
+    }
+
+    fn pass_time(&mut self) {
+        let milliseconds = *self.random.pick(&[10, 100, 100, 600]);
+        self.say(|| format!("{milliseconds} ms pass"));
+        self.world.advance(milliseconds);
+    }
+
+    fn administer(&mut self) {
+        let shard = self.random.below(self.world.shards.len());
+        match self.random.below(6) {
+            0 | 1 => {
+                self.say(|| "restart".to_owned());
+                self.world.restart();
+                for client in &mut self.clients {
+                    client.link = None;
+                }
+            }
+            2 | 3 => {
+                self.say(|| format!("drain shard {shard}"));
+                self.world.with(shard, |shard, now| shard.drain(2, now));
+            }
+            _ => {
+                self.say(|| format!("close everything on shard {shard}"));
+                self.world.with(shard, |shard, now| {
+                    shard.close_where(Cause::ClosedByServer, "enough", now, |_, _| true)
+                });
+            }
+        }
+    }
+
+    fn check(&self, seen: &mut Seen) -> Result<(), String> {
+        if let Some(broken) = &self.world.ledger.borrow().broken {
+            return Err(broken.clone());
+        }
+        if let Some(complaint) = self.world.complaints.borrow().first() {
+            return Err(complaint.clone());
+        }
+        *seen = Seen::default();
+        for shard in &self.world.shards {
+            let bytes = shard.gauges().output_bytes;
+            if bytes > shard.connection_count() * OWN_BYTES {
+                return Err(format!("D8: {bytes} bytes are held for single connections"));
+            }
+            seen.shrunk += shard.stats().shrunk;
+            seen.blocked += shard.stats().blocked;
+            seen.pages += shard.stats().pages;
+        }
+        Ok(())
+    }
+
+    /// Everybody comes back and reads; then nothing may be missing.
+    fn rest(&mut self, seen: &mut Seen) -> Result<(), String> {
+        for round in 0..25 {
+            for n in 0..CLIENTS {
+                if self.clients[n].link.is_none() {
+                    let single = self.clients[n].channels.len() == 1;
+                    let way = if round < 8 {
+                        way(&mut self.random, single)
+                    } else {
+                        Way::WebSocket
+                    };
+                    self.connect_by(n, way);
+                }
+            }
+            self.drain_all()?;
+            self.world.advance(100);
+            self.drain_all()?;
+            self.step += 1;
+            if round < 12 {
+                self.leave_polls();
+            }
+        }
+        self.check(seen)?;
+        for client in &self.clients {
+            client
+                .complete()
+                .map_err(|wrong| format!("{}: {wrong}", client.name))?;
+        }
+        Ok(())
+    }
+
+    /// Polls end, so that everybody is on a stream at the end.
+    fn leave_polls(&mut self) {
+        for client in &mut self.clients {
+            let polls = |link: &super::client::Link| matches!(link.way, Way::Poll { .. });
+            if client.link.as_ref().is_some_and(polls) && !self.random.one_in(3) {
+                client.link = None;
+            }
+        }
+    }
+
+    fn drain_all(&mut self) -> Result<(), String> {
+        for _ in 0..4_000 {
+            self.world.settle();
+            let mut quiet = true;
+            for n in 0..CLIENTS {
+                let Some(link) = &self.clients[n].link else {
+                    continue;
+                };
+                let (shard, socket, connection) = (link.shard, link.socket, link.connection);
+                let sockets = self.world.shards[shard].sockets();
+                sockets.set_capacity(socket, 1 << 20);
+                let writable = sockets.take_writable(socket);
+                quiet &= !writable && sockets.readable(socket) == 0;
+                if writable {
+                    self.world
+                        .with(shard, |shard, now| shard.writable(connection, now));
+                }
+                let read = self.clients[n].read(&mut self.world, 1 << 20);
+                read.map_err(|wrong| format!("u{n}: {wrong}"))?;
+                quiet &= !self.send_up(n, 1 << 20);
+            }
+            if quiet && self.world.busy_links().is_empty() {
+                return Ok(());
+            }
+        }
+        Err("does not come to rest".to_owned())
+    }
+}
+
+fn way(random: &mut Random, single: bool) -> Way {
+    let framing = *random.pick(&[Framing::Chunked, Framing::Plain]);
+    match random.below(6) {
+        0 => Way::WebSocket,
+        1 => Way::Commands,
+        2 | 3 => Way::Sse(SseFormat {
+            framing,
+            own_id: single || random.one_in(2),
+            content: match random.below(3) {
+                0 if single => SseContent::Raw,
+                1 => SseContent::Named,
+                _ => SseContent::Envelope,
+            },
+        }),
+        _ => Way::Poll {
+            limit: *random.pick(&[1, 5, 100]),
+            timeout_ms: *random.pick(&[0, 300]),
+        },
+    }
+}
