@@ -1,1 +1,6 @@
-//! Placeholder.
+//! What tests share: the real binary as a child process, clients that know nothing of
+//! `bellwire-client`, and a proxy that breaks connections on demand. Dev only; it must not know
+//! how the server is built, only what it promises on the wire.
+
+pub mod process;
+pub mod wait;
