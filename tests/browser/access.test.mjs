@@ -8,7 +8,7 @@ import { createServer } from "node:http";
 import { test } from "node:test";
 import { promisify } from "node:util";
 
-import { curl, openBrowser, openStartPage, pane, startServer } from "./harness.mjs";
+import { curl, openBrowser, openStartPage, shown, startServer } from "./harness.mjs";
 
 /** `.example` hosts lead to this machine, so only the Origin tells a page apart. */
 const RESOLVE = "--host-resolver-rules=MAP *.example 127.0.0.1";
@@ -32,12 +32,12 @@ test("with --dev-public the printed key opens the page and leaves the address ba
     `curl -d 'hello' -H 'Authorization: Bearer ${server.key}' ${server.origin}/v1/channels/demo`,
   );
   await promisify(execFile)("sh", ["-c", `${line} --fail --silent`]);
-  for (const index of [0, 1, 2]) await pane(page, index).messages.getByText("hello").waitFor();
+  await shown(page, "hello");
 
   // The cookie alone is enough from now on.
   await page.reload();
   await page.getByRole("button", { name: "Publish" }).click();
-  for (const index of [0, 1, 2]) await pane(page, index).messages.getByText("hello").waitFor();
+  await shown(page, "hello");
   assert.deepEqual(page.complaints, []);
 });
 

@@ -4,7 +4,7 @@
 import { once } from "node:events";
 import { connect, createServer } from "node:net";
 
-/** A stream is cut after at most this many bytes. */
+/** A stream is cut after at most this many bytes of its body. */
 const LONGEST_CUT = 4_000;
 /** The first stream lives long enough to hear hello, so that there is an id to resume from. */
 const FIRST_CUT = 1_500;
@@ -18,6 +18,7 @@ export async function startCuttingProxy(t, { port, cuts, seed }) {
   const server = createServer((client) => {
     const upstream = connect(port, "127.0.0.1");
     let budget = Infinity;
+    let headSent = false;
     for (const socket of [client, upstream]) {
       sockets.add(socket);
       socket.setNoDelay(true);
@@ -35,14 +36,18 @@ export async function startCuttingProxy(t, { port, cuts, seed }) {
       head += bytes;
       if (head.includes("\r\n\r\n")) {
         if (head.startsWith("GET /v1/sse")) {
-          const longest = proxy.streams.push(parseHead(head)) === 1 ? FIRST_CUT : 1;
-          budget = longest + Math.floor(random() * LONGEST_CUT);
+          const shortest = proxy.streams.push(parseHead(head)) === 1 ? FIRST_CUT : 1;
+          budget = shortest + Math.floor(random() * LONGEST_CUT);
         }
         head = "";
       }
       upstream.write(bytes);
     });
     upstream.on("data", (bytes) => {
+      // Over plain HTTP, Chromium takes a head that was cut short for a whole one: without its
+      // content type an EventSource gives up for good. So the body is what gets cut.
+      if (!headSent) budget += bytes.indexOf("\r\n\r\n") + 4;
+      headSent = true;
       budget -= bytes.length;
       if (budget > 0 || proxy.cut === cuts) return client.write(bytes);
       proxy.cut += 1;

@@ -3,6 +3,7 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { setTimeout as delay } from "node:timers/promises";
 
 import { startCuttingProxy } from "./cutting-proxy.mjs";
 import { openBrowser, startServer, until } from "./harness.mjs";
@@ -31,7 +32,12 @@ test("200 cuts of one EventSource on three channels lose and repeat nothing", as
   const publishers = CHANNELS.map((channel) => startPublishing(server.origin, channel));
   const stopAll = () => Promise.all(publishers.map(({ stop }) => stop()));
   t.after(stopAll);
-  await untilPatiently(() => proxy.cut === CUTS && proxy.streams.length > CUTS, () => `${proxy.cut} cuts`);
+  await until(async () => {
+    for (const { failure } of publishers) assert.ifError(failure);
+    const state = await page.evaluate(() => window.source.readyState);
+    assert.notEqual(state, 2, `the EventSource gave up after ${proxy.cut} cuts`);
+    return proxy.cut === CUTS && proxy.streams.length > CUTS;
+  }, "all cuts and the return after the last", CUTS * 1_000);
   const published = await stopAll();
 
   const all = () => page.evaluate(() => window.seen);
@@ -59,7 +65,7 @@ function receive(channels) {
   window.seen = Object.fromEntries(channels.map((channel) => [channel, []]));
   window.gaps = [];
   const query = new URLSearchParams(channels.map((channel) => ["channel", channel]));
-  const source = new EventSource(`/v1/sse?${query}`);
+  const source = (window.source = new EventSource(`/v1/sse?${query}`));
   source.onmessage = ({ data }) => {
     const envelope = JSON.parse(data);
     window.seen[envelope.channel].push(envelope.data);
@@ -68,32 +74,25 @@ function receive(channels) {
   return new Promise((opened) => source.addEventListener("hello", opened, { once: true }));
 }
 
-/** Publishes 1, 2, 3, … one after the other; `stop` tells the last one. */
+/** Publishes 1, 2, 3, … one after the other until `stop`, which tells the last one. */
 function startPublishing(origin, channel) {
-  let last = 0;
-  let queue = Promise.resolve();
-  const post = async () => {
-    const body = String(last + 1);
-    const url = `${origin}/v1/channels/${encodeURIComponent(channel)}`;
-    const headers = { "content-type": "application/json" };
-    const response = await fetch(url, { method: "POST", body, headers });
-    assert.equal(response.status, 200, await response.text());
-    last += 1;
+  const url = `${origin}/v1/channels/${encodeURIComponent(channel)}`;
+  const headers = { "content-type": "application/json" };
+  const publisher = { last: 0, stopped: false, failure: null };
+  const publishAll = async () => {
+    for (let due = Date.now(); !publisher.stopped; due += INTERVAL_MS) {
+      await delay(due - Date.now());
+      const body = String(publisher.last + 1);
+      const response = await fetch(url, { method: "POST", body, headers });
+      assert.equal(response.status, 200, await response.text());
+      publisher.last += 1;
+    }
   };
-  const timer = setInterval(() => (queue = queue.then(post)), INTERVAL_MS);
-  const stop = async () => {
-    clearInterval(timer);
-    await queue;
-    return last;
+  const done = publishAll().catch((error) => (publisher.failure = error));
+  publisher.stop = async () => {
+    publisher.stopped = true;
+    await done;
+    return publisher.last;
   };
-  return { stop };
-}
-
-/** Two hundred reconnects take longer than a single condition may. */
-async function untilPatiently(condition, progress) {
-  const deadline = Date.now() + CUTS * 1_000;
-  while (!condition()) {
-    assert.ok(Date.now() < deadline, `gave up waiting at ${progress()}`);
-    await new Promise((again) => setTimeout(again, 20));
-  }
+  return publisher;
 }

@@ -23,15 +23,16 @@ const CHROMIUM_FLAGS = [
 /** Ms after which a condition that has not come true fails its test. */
 const PATIENCE_MS = 20_000;
 
-/** Starts `bellwire serve --dev` on a free port; `url` is what it printed to open. */
-export async function startServer(t, { flags = [], config = "" } = {}) {
+/** Starts `bellwire serve --dev`, on a free port by default; `url` is what it printed to open. */
+export async function startServer(t, { port = 0, flags = [], config = "" } = {}) {
   const directory = await temporaryDirectory();
   const file = join(directory, "bellwire.toml");
   await writeFile(file, config);
-  const args = ["serve", "--dev", "--listen", "127.0.0.1:0", "--config", file, ...flags];
+  const args = ["serve", "--dev", "--listen", `127.0.0.1:${port}`, "--config", file, ...flags];
   const said = /http:\/\/[^\s/]+:\d+\/(\?key=[\w-]+)?/;
-  const url = new URL(await startProgram(t, { program: BINARY, args, said, directory }));
-  return { url: url.href, origin: url.origin, port: url.port, key: url.searchParams.get("key") };
+  const { found, stop } = await startProgram(t, { program: BINARY, args, said, directory });
+  const { href: url, origin, port: bound, searchParams } = new URL(found);
+  return { url, origin, port: bound, key: searchParams.get("key"), stop };
 }
 
 /**
@@ -43,8 +44,8 @@ export async function openBrowser(t, flags = []) {
   const own = [`--user-data-dir=${directory}`, "--remote-debugging-port=0", "about:blank"];
   const args = [...CHROMIUM_FLAGS, ...flags, ...own];
   const said = /ws:\/\/127\.0\.0\.1:\d+\/\S+/;
-  const endpoint = await startProgram(t, { program: CHROMIUM, args, said, directory });
-  return chromium.connectOverCDP(endpoint, { noDefaults: true });
+  const { found } = await startProgram(t, { program: CHROMIUM, args, said, directory });
+  return chromium.connectOverCDP(found, { noDefaults: true });
 }
 
 /** Opens the start page and waits until its three wires are live. */
@@ -70,7 +71,19 @@ export function allLive(page) {
 export function pane(page, index) {
   const root = page.locator(".pane").nth(index);
   const part = (name) => root.locator(`.${name}`);
-  return { root, state: part("state"), cut: part("cut"), back: part("back"), messages: part("messages"), part };
+  const [state, cut, back, messages] = ["state", "cut", "back", "messages"].map(part);
+  return { root, state, cut, back, messages };
+}
+
+/** All three panes. */
+export function panes(page) {
+  return [0, 1, 2].map((index) => pane(page, index));
+}
+
+/** Waits until all three panes show a message with this text. */
+export function shown(page, text) {
+  const row = ({ messages }) => messages.getByText(text, { exact: true }).first().waitFor();
+  return Promise.all(panes(page).map(row));
 }
 
 /** What the counters of all panes say. */
@@ -85,13 +98,14 @@ export function counters(page) {
 
 /** Runs the real curl and returns what it printed; fails on an HTTP error. */
 export async function curl(...args) {
-  const { stdout } = await promisify(execFile)("curl", ["--silent", "--show-error", "--fail-with-body", ...args]);
+  const strict = ["--silent", "--show-error", "--fail-with-body"];
+  const { stdout } = await promisify(execFile)("curl", [...strict, ...args]);
   return stdout;
 }
 
 /** Waits until `condition` returns something true, and returns that. */
-export async function until(condition, what) {
-  const deadline = Date.now() + PATIENCE_MS;
+export async function until(condition, what, patience = PATIENCE_MS) {
+  const deadline = Date.now() + patience;
   for (;;) {
     const value = await condition();
     if (value) return value;
@@ -117,13 +131,16 @@ function temporaryDirectory() {
 async function startProgram(t, { program, args, said, directory }) {
   const child = spawn(program, args, { stdio: ["ignore", "pipe", "pipe"] });
   const exited = once(child, "exit");
-  t.after(async () => {
+  const stop = async () => {
     child.kill("SIGKILL");
     await exited;
+  };
+  t.after(async () => {
+    await stop();
     await rm(directory, { recursive: true, force: true, maxRetries: 10 });
   });
   let output = "";
-  return new Promise((resolve, reject) => {
+  const found = await new Promise((resolve, reject) => {
     const read = (bytes) => {
       output += bytes;
       const match = output.match(said);
@@ -133,4 +150,5 @@ async function startProgram(t, { program, args, said, directory }) {
     child.stderr.on("data", read);
     exited.then(([code]) => reject(new Error(`${program} ended with ${code}:\n${output}`)), reject);
   });
+  return { found, stop };
 }

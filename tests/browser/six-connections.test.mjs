@@ -5,7 +5,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import {
-  allLive, connectionCount, counters, curl, openBrowser, openStartPage, pane, startServer, until,
+  allLive, connectionCount, counters, curl, openBrowser, openStartPage, shown, startServer, until,
 } from "./harness.mjs";
 
 const CAP = "this browser allows six connections per host over HTTP/1.1; " +
@@ -21,7 +21,7 @@ test("of four tabs in one window only the one in front holds connections", async
   await curl("-d", "to all tabs", `${server.origin}/v1/channels/demo`);
   for (const tab of tabs) {
     await tab.bringToFront();
-    for (const index of [0, 1, 2]) await pane(tab, index).messages.getByText("to all tabs").waitFor();
+    await shown(tab, "to all tabs");
     assert.ok((await counters(tab)).every(({ lost }) => lost === "0"));
   }
 });
@@ -45,6 +45,6 @@ test("four visible tabs reach the cap, say so, and recover when others close", a
   await allLive(fourth);
   await fourth.getByText(CAP).first().waitFor({ state: "detached" });
   await curl("-d", "after the crowd", `${server.origin}/v1/channels/demo`);
-  for (const index of [0, 1, 2]) await pane(fourth, index).messages.getByText("after the crowd").waitFor();
+  await shown(fourth, "after the crowd");
   assert.ok((await counters(fourth)).every(({ lost }) => lost === "0"));
 });

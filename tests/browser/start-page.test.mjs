@@ -4,7 +4,8 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import {
-  allLive, connectionCount, counters, curl, openBrowser, openStartPage, pane, startServer, until,
+  allLive, connectionCount, counters, curl, openBrowser, openStartPage, pane, panes, shown,
+  startServer, until,
 } from "./harness.mjs";
 
 const TRANSPORTS = ["sse", "ws", "poll"];
@@ -15,12 +16,13 @@ test("a message published with curl arrives in all three panes", async (t) => {
   const browser = await openBrowser(t);
   const page = await openStartPage(await browser.newContext(), server.url);
   await curl("-d", "hello from curl", publishUrl(server));
+  await shown(page, "hello from curl");
   for (const [index, transport] of TRANSPORTS.entries()) {
-    const { root, messages } = pane(page, index);
-    await messages.getByText("hello from curl").waitFor();
+    const { root } = pane(page, index);
     assert.equal(await root.getAttribute("data-transport"), transport);
   }
-  assert.deepEqual(await counters(page), Array(3).fill({ received: "1", replayed: "0", lost: "0" }));
+  const once = { received: "1", replayed: "0", lost: "0" };
+  assert.deepEqual(await counters(page), [once, once, once]);
   assert.equal(await page.locator("#send").textContent(), `curl -d 'hello' ${publishUrl(server)}`);
   assert.equal(
     await page.locator("#receive").textContent(),
@@ -33,12 +35,10 @@ test("the publish box publishes text as text and JSON as JSON", async (t) => {
   const server = await startServer(t);
   const browser = await openBrowser(t);
   const page = await openStartPage(await browser.newContext(), server.url);
-  for (const [typed, shown] of [["plain words", "plain words"], ['{ "a": 1 }', '{"a":1}']]) {
+  for (const [typed, rendered] of [["plain words", "plain words"], ['{ "a": 1 }', '{"a":1}']]) {
     await page.getByLabel("Publish a message").fill(typed);
     await page.getByRole("button", { name: "Publish" }).click();
-    for (const index of TRANSPORTS.keys()) {
-      await pane(page, index).messages.getByText(shown, { exact: true }).waitFor();
-    }
+    await shown(page, rendered);
   }
   assert.match(await page.locator("#published").textContent(), /^Published as \S+$/);
   assert.deepEqual(page.complaints, []);
@@ -61,7 +61,7 @@ for (const [index, transport] of TRANSPORTS.entries()) {
 
     // Once all panes have the last message, they have the same ones.
     await curl("-d", "the end", publishUrl(server));
-    for (const each of TRANSPORTS.keys()) await pane(page, each).messages.getByText("the end").waitFor();
+    await shown(page, "the end");
     const all = await counters(page);
     assert.deepEqual(new Set(all.map(({ received }) => received)).size, 1, JSON.stringify(all));
     assert.ok(all.every(({ lost }) => lost === "0"), JSON.stringify(all));
@@ -90,7 +90,7 @@ test("a hidden tab holds no connection and comes back without loss", async (t) =
   const window = browser.contexts()[0];
   const page = await openStartPage(window, server.url);
   await curl("-d", "before", publishUrl(server));
-  for (const index of TRANSPORTS.keys()) await pane(page, index).messages.getByText("before").waitFor();
+  await shown(page, "before");
 
   const other = await window.newPage();
   await other.bringToFront();
@@ -101,12 +101,29 @@ test("a hidden tab holds no connection and comes back without loss", async (t) =
   await page.bringToFront();
   await allLive(page);
   await page.getByText("so its connections were released").waitFor();
-  for (const index of TRANSPORTS.keys()) {
-    await pane(page, index).back.getByText("replayed 3, lost 0").waitFor();
-    await pane(page, index).messages.getByText("hidden 3").waitFor();
-  }
-  assert.deepEqual(await counters(page), Array(3).fill({ received: "4", replayed: "3", lost: "0" }));
+  await shown(page, "hidden 3");
+  for (const { back } of panes(page)) await back.getByText("replayed 3, lost 0").waitFor();
+  const whole = { received: "4", replayed: "3", lost: "0" };
+  assert.deepEqual(await counters(page), [whole, whole, whole]);
   assert.deepEqual(page.complaints, []);
+});
+
+test("a server that forgot everything is a gap, and each pane says so", async (t) => {
+  const server = await startServer(t);
+  const browser = await openBrowser(t);
+  const page = await openStartPage(await browser.newContext(), server.url);
+  await curl("-d", "before", publishUrl(server));
+  await shown(page, "before");
+
+  await server.stop();
+  for (const { state } of panes(page)) await state.getByText("Trying again").waitFor();
+  await startServer(t, { port: server.port });
+  await allLive(page);
+  await curl("-d", "after", publishUrl(server));
+  await shown(page, "after");
+  for (const { back } of panes(page)) {
+    await back.getByText("lost some (gap: epoch_changed)").waitFor();
+  }
 });
 
 test("nothing overflows from 320 to 1400 pixels, in every state", async (t) => {
