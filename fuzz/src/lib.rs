@@ -2,6 +2,8 @@
 //! so that the tests of the crate it exercises can include it and replay the corpus without a
 //! fuzzer.
 
+pub mod commands;
+pub mod cursor;
 pub mod frame_decoder;
 pub mod handshake;
 pub mod sse_parser;
