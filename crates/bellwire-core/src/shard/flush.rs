@@ -18,6 +18,9 @@ use crate::segment::SpareChunks;
 /// Connections served of one channel before the next one's turn.
 const QUANTUM: usize = 64;
 
+/// Subscribers of a channel whose tail is not kept for those among them who can't keep up.
+const FEW: usize = 16;
+
 /// The queues of the flush.
 #[derive(Debug)]
 pub(super) struct Flush {
@@ -97,13 +100,16 @@ impl<S: Sockets> Shard<S> {
         }
     }
 
+    /// Has a channel flushed: at the end of the turn, or after its delay, which is cut short where
+    /// the engine waits for a confirmation.
     pub(super) fn mark_dirty(&mut self, entry_ix: Ix) {
         let entry = &mut self.channels[entry_ix];
-        if entry.pass.queued {
+        let hurried = entry.pass.confirm && entry.max_delay_ms > 0;
+        if entry.pass.queued && !hurried {
             return;
         }
         entry.pass.queued = true;
-        if entry.max_delay_ms == 0 {
+        if entry.max_delay_ms == 0 || hurried {
             self.flush.ring.push_back(entry_ix);
         } else {
             let due = self.now.mono + u64::from(entry.max_delay_ms);
@@ -177,7 +183,9 @@ impl<S: Sockets> Shard<S> {
     fn finish_pass(&mut self, entry_ix: Ix) {
         let entry = &mut self.channels[entry_ix];
         entry.pass.queued = false;
-        if !entry.pass.laggards {
+        // Those who can't take it now read pages later; a tail each for a few of them would add
+        // up over thousands of channels.
+        if !entry.pass.laggards || entry.subscribers.len() <= FEW {
             entry.retire_tail(&mut self.flush.spare);
         }
         if std::mem::take(&mut entry.pass.confirm) {
