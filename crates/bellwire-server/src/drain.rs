@@ -67,9 +67,12 @@ async fn leave(shared: &Shared) {
     shared.drain.advance(LEAVING);
     sleep(drain.delay).await;
     shared.drain.advance(STOPPED_LISTENING);
-    local_on_all(shared, |local| local.with(|shard, _| shard.sockets().close_parked())).await;
-    let steps = u32::try_from((drain.window.as_millis() / STEP.as_millis()).max(1))
-        .unwrap_or(u32::MAX);
+    local_on_all(shared, |local| {
+        local.with(|shard, _| shard.sockets().close_parked())
+    })
+    .await;
+    let steps =
+        u32::try_from((drain.window.as_millis() / STEP.as_millis()).max(1)).unwrap_or(u32::MAX);
     let start = Instant::now();
     for step in 0..steps {
         sleep_until(start + STEP * step).await;
@@ -87,7 +90,9 @@ async fn leave(shared: &Shared) {
     // Peers that do not answer a close frame are not waited for longer than its time.
     let patience = Instant::now() + Duration::from_millis(shared.settings.close_timeout_ms);
     while Instant::now() < patience {
-        let left = local_on_all(shared, |local| local.inspect(|shard| shard.connection_count()));
+        let left = local_on_all(shared, |local| {
+            local.inspect(|shard| shard.connection_count())
+        });
         if left.await.iter().sum::<usize>() == 0 {
             break;
         }

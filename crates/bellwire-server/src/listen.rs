@@ -48,7 +48,9 @@ pub enum ListenError {
 }
 
 fn by_whom(holder: Option<&str>) -> String {
-    holder.map(|holder| format!(" by {holder}")).unwrap_or_default()
+    holder
+        .map(|holder| format!(" by {holder}"))
+        .unwrap_or_default()
 }
 
 /// Binds `count` listeners to one address.
@@ -63,9 +65,17 @@ pub(crate) fn bind(
 ) -> Result<Vec<TcpListener>, ListenError> {
     let failed = |source: io::Error| {
         if source.kind() == io::ErrorKind::AddrInUse {
-            ListenError::Busy { address, holder: find_holder(address), flag }
+            ListenError::Busy {
+                address,
+                holder: find_holder(address),
+                flag,
+            }
         } else {
-            ListenError::Failed { address, source, flag }
+            ListenError::Failed {
+                address,
+                source,
+                flag,
+            }
         }
     };
     // SO_REUSEPORT would share the port with another Bellwire of the same user, so the first try
@@ -84,12 +94,12 @@ pub(crate) fn bind(
     (0..count).map(|_| listen().map_err(failed)).collect()
 }
 
-fn socket(
-    address: SocketAddr,
-    shared: bool,
-    options: Option<SocketOptions>,
-) -> io::Result<Socket> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+fn socket(address: SocketAddr, shared: bool, options: Option<SocketOptions>) -> io::Result<Socket> {
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::STREAM,
+        Some(Protocol::TCP),
+    )?;
     socket.set_reuse_address(true)?;
     if shared {
         socket.set_reuse_port(true)?;
@@ -114,7 +124,9 @@ fn find_holder(address: SocketAddr) -> Option<String> {
     let wanted = format!("socket:[{inode}]");
     for process in fs::read_dir("/proc").ok()?.flatten() {
         let descriptors = process.path().join("fd");
-        let Ok(descriptors) = fs::read_dir(descriptors) else { continue };
+        let Ok(descriptors) = fs::read_dir(descriptors) else {
+            continue;
+        };
         let holds = descriptors
             .flatten()
             .filter_map(|descriptor| fs::read_link(descriptor.path()).ok())
@@ -134,6 +146,10 @@ fn listening_inode(table: &str, port: u16) -> Option<u64> {
     table.lines().skip(1).find_map(|line| {
         let fields: Vec<&str> = line.split_whitespace().collect();
         let listens = fields.get(1)?.ends_with(&suffix) && *fields.get(3)? == "0A";
-        if listens { fields.get(9)?.parse().ok() } else { None }
+        if listens {
+            fields.get(9)?.parse().ok()
+        } else {
+            None
+        }
     })
 }

@@ -18,8 +18,7 @@ use prometheus_client::{
 use crate::shard::{Shared, local_on_all};
 
 /// The content type of [`gather`]'s text.
-pub(crate) const CONTENT_TYPE: &str =
-    "application/openmetrics-text; version=1.0.0; charset=utf-8";
+pub(crate) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct ByTransport {
@@ -105,49 +104,108 @@ fn connections(registry: &mut Registry, totals: &Totals, shared: &Shared) {
     let open = Family::<ByTransport, Gauge>::default();
     let opened = Family::<ByTransport, Count>::default();
     for (nth, transport) in Transport::ALL.into_iter().enumerate() {
-        let label = ByTransport { transport: transport.as_str() };
-        open.get_or_create(&label).set(signed(totals.gauges.connections[nth]));
-        opened.get_or_create(&label).inc_by(totals.stats.opened[nth]);
+        let label = ByTransport {
+            transport: transport.as_str(),
+        };
+        open.get_or_create(&label)
+            .set(signed(totals.gauges.connections[nth]));
+        opened
+            .get_or_create(&label)
+            .inc_by(totals.stats.opened[nth]);
     }
     let closed = Family::<ByReason, Count>::default();
     for (nth, cause) in Cause::ALL.into_iter().enumerate() {
-        let label = ByReason { reason: cause.as_str() };
-        closed.get_or_create(&label).inc_by(totals.stats.closed[nth]);
+        let label = ByReason {
+            reason: cause.as_str(),
+        };
+        closed
+            .get_or_create(&label)
+            .inc_by(totals.stats.closed[nth]);
     }
     registry.register("connections", "Sessions open now", open);
     registry.register("connections_opened", "Sessions opened", opened);
     registry.register("connections_closed", "Sessions ended, by cause", closed);
     let sockets = shared.census.connections();
-    gauge(registry, "sockets", "TCP connections, those between two requests included", sockets);
+    gauge(
+        registry,
+        "sockets",
+        "TCP connections, those between two requests included",
+        sockets,
+    );
     let subscriptions = totals.gauges.subscriptions;
-    gauge(registry, "subscriptions", "Connections times channels", subscriptions);
+    gauge(
+        registry,
+        "subscriptions",
+        "Connections times channels",
+        subscriptions,
+    );
     let draining = usize::from(shared.drain.is_draining());
-    gauge(registry, "draining", "1 while the node is leaving", draining);
+    gauge(
+        registry,
+        "draining",
+        "1 while the node is leaving",
+        draining,
+    );
 }
 
 fn delivery(registry: &mut Registry, totals: &Totals) {
     let deliveries = Family::<ByTransport, Count>::default();
     for (nth, transport) in Transport::ALL.into_iter().enumerate() {
-        let label = ByTransport { transport: transport.as_str() };
-        deliveries.get_or_create(&label).inc_by(totals.stats.deliveries[nth]);
+        let label = ByTransport {
+            transport: transport.as_str(),
+        };
+        deliveries
+            .get_or_create(&label)
+            .inc_by(totals.stats.deliveries[nth]);
     }
     registry.register("deliveries", "Publications handed to sockets", deliveries);
     let gaps = Family::<ByReason, Count>::default();
     for reason in GAP_REASONS {
-        let label = ByReason { reason: reason.as_str() };
-        gaps.get_or_create(&label).inc_by(totals.stats.gaps[reason as usize]);
+        let label = ByReason {
+            reason: reason.as_str(),
+        };
+        gaps.get_or_create(&label)
+            .inc_by(totals.stats.gaps[reason as usize]);
     }
     let resumes = Family::<ByResult, Count>::default();
-    resumes.get_or_create(&ByResult { result: "ok" }).inc_by(totals.stats.resumed);
+    resumes
+        .get_or_create(&ByResult { result: "ok" })
+        .inc_by(totals.stats.resumed);
     let lost = totals.stats.gaps.iter().sum();
-    resumes.get_or_create(&ByResult { result: "gap" }).inc_by(lost);
+    resumes
+        .get_or_create(&ByResult { result: "gap" })
+        .inc_by(lost);
     registry.register("gaps", "Losses said to clients, by reason", gaps);
-    registry.register("resume", "Starts of subscriptions, by what became of them", resumes);
+    registry.register(
+        "resume",
+        "Starts of subscriptions, by what became of them",
+        resumes,
+    );
     let stats = &totals.stats;
-    counter(registry, "delivery_bytes", "Bytes handed to sockets", stats.delivered_bytes);
-    counter(registry, "replayed_messages", "Publications sent from the log", stats.replayed);
-    counter(registry, "log_pages", "Pages of the log read for catch-up", stats.pages);
-    counter(registry, "blocked_sends", "Sends a socket did not take whole", stats.blocked);
+    counter(
+        registry,
+        "delivery_bytes",
+        "Bytes handed to sockets",
+        stats.delivered_bytes,
+    );
+    counter(
+        registry,
+        "replayed_messages",
+        "Publications sent from the log",
+        stats.replayed,
+    );
+    counter(
+        registry,
+        "log_pages",
+        "Pages of the log read for catch-up",
+        stats.pages,
+    );
+    counter(
+        registry,
+        "blocked_sends",
+        "Sends a socket did not take whole",
+        stats.blocked,
+    );
     let help = "Announcements that reached a shard without their publication, its inbox being full";
     counter(registry, "shrunk_announcements", help, stats.shrunk);
     let help = "Payload bytes in pages of the log for connections behind the tail";
@@ -157,10 +215,30 @@ fn delivery(registry: &mut Registry, totals: &Totals) {
 }
 
 fn log(registry: &mut Registry, totals: &Totals) {
-    counter(registry, "publishes", "Publications appended", totals.publishes);
-    gauge(registry, "channels", "Channels with local subscribers", totals.gauges.channels);
-    gauge(registry, "channel_records", "Channels with history", totals.records);
-    gauge(registry, "history_bytes", "Bytes of history held", totals.history_bytes);
+    counter(
+        registry,
+        "publishes",
+        "Publications appended",
+        totals.publishes,
+    );
+    gauge(
+        registry,
+        "channels",
+        "Channels with local subscribers",
+        totals.gauges.channels,
+    );
+    gauge(
+        registry,
+        "channel_records",
+        "Channels with history",
+        totals.records,
+    );
+    gauge(
+        registry,
+        "history_bytes",
+        "Bytes of history held",
+        totals.history_bytes,
+    );
     let help = "Cursors of another epoch: a restart, or a foreign node without a backplane";
     counter(registry, "foreign_epochs", help, totals.foreign_epochs);
 }

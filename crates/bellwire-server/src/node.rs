@@ -62,7 +62,10 @@ impl Node {
             Some(address) => bind(address, 1, options, "--admin-listen")?.pop(),
             None => None,
         };
-        let admin_address = admin.as_ref().map(std::net::TcpListener::local_addr).transpose()?;
+        let admin_address = admin
+            .as_ref()
+            .map(std::net::TcpListener::local_addr)
+            .transpose()?;
         let policy = Policy::new(&config)?;
         let shared = Arc::new(share(config, shards, &policy));
         let (end, ended) = watch::channel(false);
@@ -84,7 +87,13 @@ impl Node {
                 })
             })
             .collect::<io::Result<Vec<_>>>()?;
-        Ok(Self { shared, address, admin_address, threads, end })
+        Ok(Self {
+            shared,
+            address,
+            admin_address,
+            threads,
+            end,
+        })
     }
 
     /// The configuration it runs with.
@@ -149,7 +158,10 @@ fn share(config: Config, shards: usize, policy: &Policy) -> Shared {
         max_cursor_bytes: limits.max_cursor_bytes,
         max_message_bytes: limits.max_message_bytes,
         max_echo_bytes: limits.max_echo_bytes,
-        max_catchup: MaxCatchup { count: limits.max_catchup, bytes: limits.max_catchup_bytes },
+        max_catchup: MaxCatchup {
+            count: limits.max_catchup,
+            bytes: limits.max_catchup_bytes,
+        },
         catchup_bytes: limits.catchup_bytes / shards,
         slow_consumer: match config.slow_consumer {
             SlowConsumer::Gap => SlowConsumerPolicy::Continue,
@@ -163,7 +175,9 @@ fn share(config: Config, shards: usize, policy: &Policy) -> Shared {
         config.trusted_proxy.clone(),
     );
     Shared {
-        inboxes: (0..shards).map(|_| Inbox::new(limits.shard_inbox_bytes)).collect(),
+        inboxes: (0..shards)
+            .map(|_| Inbox::new(limits.shard_inbox_bytes))
+            .collect(),
         settings,
         census: Arc::new(census),
         drain: DrainState::default(),
@@ -185,7 +199,10 @@ fn available_cores() -> usize {
 fn raise_descriptor_limit() {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let limit = getrlimit(Resource::Nofile);
-    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    let raised = Rlimit {
+        current: limit.maximum,
+        maximum: limit.maximum,
+    };
     if let Err(error) = setrlimit(Resource::Nofile, raised) {
         tracing::warn!(%error, "the descriptor limit could not be raised");
     }

@@ -20,8 +20,10 @@ pub(crate) async fn watch_for_foreign_epochs(shared: &Shared) {
     loop {
         minute.tick().await;
         minutes += 1;
-        let counts =
-            local_on_all(shared, |local| local.inspect(|shard| shard.usage().foreign_epochs)).await;
+        let counts = local_on_all(shared, |local| {
+            local.inspect(|shard| shard.usage().foreign_epochs)
+        })
+        .await;
         let total = counts.into_iter().sum::<u64>();
         if is_suspicious(minutes, total - known) {
             tracing::warn!(

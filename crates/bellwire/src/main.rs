@@ -51,7 +51,10 @@ fn command() -> Command {
         ])
 }
 
-#[expect(clippy::print_stderr, reason = "the one place where the command tells that it failed")]
+#[expect(
+    clippy::print_stderr,
+    reason = "the one place where the command tells that it failed"
+)]
 fn complain(error: &str) {
     eprintln!("bellwire: {error}");
 }

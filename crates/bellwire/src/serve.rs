@@ -33,7 +33,9 @@ pub(crate) fn run(matches: &ArgMatches) -> Result<()> {
     for warning in config.warnings() {
         tracing::warn!("{warning}");
     }
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
     runtime.block_on(serve(config))
 }
 
@@ -126,7 +128,7 @@ fn openness(config: &Config) -> String {
 fn reachable(address: SocketAddr) -> String {
     let mut address = address;
     if address.ip().is_unspecified() {
-        address.set_ip(own_address().unwrap_or(std::net::Ipv4Addr::LOCALHOST.into()));
+        address.set_ip(own_address().unwrap_or_else(|| std::net::Ipv4Addr::LOCALHOST.into()));
     }
     format!("http://{address}")
 }
@@ -142,7 +144,10 @@ fn mebibytes(bytes: usize) -> String {
     format!("{} MiB", bytes >> 20)
 }
 
-#[expect(clippy::print_stderr, reason = "the introduction is for people, beside the log")]
+#[expect(
+    clippy::print_stderr,
+    reason = "the introduction is for people, beside the log"
+)]
 fn announce(text: &str) {
     eprint!("{text}");
 }

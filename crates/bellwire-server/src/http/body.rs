@@ -80,14 +80,21 @@ impl hyper::body::Body for Body {
 pub(crate) async fn read(body: Incoming, max: usize, patience: Duration) -> Result<Bytes, Problem> {
     let collected = tokio::time::timeout(patience, Limited::new(body, max).collect()).await;
     match collected {
-        Err(_) => Err(Problem::new(TIMEOUT, "the request's body did not arrive in time")),
+        Err(_) => Err(Problem::new(
+            TIMEOUT,
+            "the request's body did not arrive in time",
+        )),
         Ok(Ok(collected)) => Ok(collected.to_bytes()),
         Ok(Err(error)) if error.is::<LengthLimitError>() => {
             let detail = format!("the body is longer than {max} bytes; send less at once");
-            Err(Problem { field: Some("body"), ..Problem::new(TOO_LARGE, detail) })
+            Err(Problem {
+                field: Some("body"),
+                ..Problem::new(TOO_LARGE, detail)
+            })
         }
-        Ok(Err(_)) => {
-            Err(Problem { field: Some("body"), ..Problem::new(INVALID, "the body broke off") })
-        }
+        Ok(Err(_)) => Err(Problem {
+            field: Some("body"),
+            ..Problem::new(INVALID, "the body broke off")
+        }),
     }
 }

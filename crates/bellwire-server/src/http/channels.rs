@@ -45,9 +45,12 @@ impl Asked<'_> {
     pub(super) async fn history(&self, channel: Channel) -> Answer {
         let access = self.admit(Purpose::Read)?;
         let namespaces = &self.local.shared.settings.namespaces;
-        access.check(Right::History, &channel, namespaces).map_err(|denied| {
-            Problem { field: Some("channel"), ..Problem::denied(&access, &denied) }
-        })?;
+        access
+            .check(Right::History, &channel, namespaces)
+            .map_err(|denied| Problem {
+                field: Some("channel"),
+                ..Problem::denied(&access, &denied)
+            })?;
         let settings = &self.local.shared.settings;
         let (mut cursor, mut limit, mut order) = (String::new(), 100, Order::Asc);
         for (name, value) in query::pairs(&self.parts) {
@@ -90,7 +93,9 @@ impl Asked<'_> {
 
     pub(super) async fn channels(&self) -> Answer {
         let access = self.admit(Purpose::Read)?;
-        access.may_list().map_err(|denied: Denied| Problem::denied(&access, &denied))?;
+        access
+            .may_list()
+            .map_err(|denied: Denied| Problem::denied(&access, &denied))?;
         let (mut prefix, mut limit, mut after) = (String::new(), 1_000, None);
         for (name, value) in query::pairs(&self.parts) {
             match &*name {
@@ -102,10 +107,20 @@ impl Asked<'_> {
         }
         let known = self.gather(prefix, after, limit).await;
         let seen = known.iter().filter(|(channel, _)| access.sees(channel));
-        let rows: Vec<Row<'_>> = seen.take(limit).map(|(channel, known)| row(channel, known)).collect();
-        let after = (rows.len() == limit).then(|| rows.last().map(|row| row.channel)).flatten();
-        let listing = Listing { channels: rows, after };
-        Ok(json(serde_json::to_vec(&listing).expect("strings and numbers are JSON")))
+        let rows: Vec<Row<'_>> = seen
+            .take(limit)
+            .map(|(channel, known)| row(channel, known))
+            .collect();
+        let after = (rows.len() == limit)
+            .then(|| rows.last().map(|row| row.channel))
+            .flatten();
+        let listing = Listing {
+            channels: rows,
+            after,
+        };
+        Ok(json(
+            serde_json::to_vec(&listing).expect("strings and numbers are JSON"),
+        ))
     }
 
     /// Records and local subscribers of all shards, by name.
@@ -135,7 +150,11 @@ impl Asked<'_> {
             }
             for (channel, subscribers) in subscribed {
                 let name = channel.as_str().to_owned();
-                known.entry(name).or_insert_with(|| entry(&channel)).1.subscribers += subscribers;
+                known
+                    .entry(name)
+                    .or_insert_with(|| entry(&channel))
+                    .1
+                    .subscribers += subscribers;
             }
         }
         known.into_values().collect()
@@ -161,6 +180,9 @@ fn read_order(value: &str) -> Result<Order, Problem> {
     match value {
         "asc" => Ok(Order::Asc),
         "desc" => Ok(Order::Desc),
-        _ => Err(Problem::invalid("order", format!("order is asc or desc, not {value:?}"))),
+        _ => Err(Problem::invalid(
+            "order",
+            format!("order is asc or desc, not {value:?}"),
+        )),
     }
 }

@@ -31,7 +31,9 @@ struct Row {
 impl Asked<'_> {
     pub(super) async fn connections(&self) -> Answer {
         let access = self.admit(Purpose::Read)?;
-        access.may_manage().map_err(|denied| Problem::denied(&access, &denied))?;
+        access
+            .may_manage()
+            .map_err(|denied| Problem::denied(&access, &denied))?;
         let (mut user, mut channel, mut limit, mut after) = (None, None, 1_000, None);
         for (name, value) in query::pairs(&self.parts) {
             match &*name {
@@ -55,7 +57,10 @@ impl Asked<'_> {
                         id: info.id.to_string(),
                         user: info.access.user().map(|user| user.as_str().to_owned()),
                         transport: info.transport.as_str(),
-                        address: shard.sockets().peer(info.socket).map(|peer| peer.to_string()),
+                        address: shard
+                            .sockets()
+                            .peer(info.socket)
+                            .map(|peer| peer.to_string()),
                         age_ms: info.age_ms,
                         channels: info.channels.iter().map(ToString::to_string).collect(),
                         lag: info.lag,
@@ -70,8 +75,13 @@ impl Asked<'_> {
         let more = rows.len() > limit;
         rows.truncate(limit);
         let after = rows.last().filter(|_| more).map(|row| row.id.clone());
-        let listing = Listing { connections: rows, after };
-        Ok(json(serde_json::to_vec(&listing).expect("strings and numbers are JSON")))
+        let listing = Listing {
+            connections: rows,
+            after,
+        };
+        Ok(json(
+            serde_json::to_vec(&listing).expect("strings and numbers are JSON"),
+        ))
     }
 
     pub(super) async fn close_connection(&self, id: ConnectionId) -> Answer {
@@ -79,7 +89,8 @@ impl Asked<'_> {
     }
 
     pub(super) async fn close_user(&self, user: UserId) -> Answer {
-        self.close_where(move |_, found| found == Some(user.as_str())).await
+        self.close_where(move |_, found| found == Some(user.as_str()))
+            .await
     }
 
     async fn close_where(
@@ -87,7 +98,9 @@ impl Asked<'_> {
         which: impl Fn(&ConnectionId, Option<&str>) -> bool + Send + Sync + 'static,
     ) -> Answer {
         let access = self.admit(Purpose::Change)?;
-        access.may_manage().map_err(|denied| Problem::denied(&access, &denied))?;
+        access
+            .may_manage()
+            .map_err(|denied| Problem::denied(&access, &denied))?;
         let answers = self
             .local
             .on_all(move |local| {

@@ -6,6 +6,8 @@
 mod body;
 mod channels;
 mod connections;
+#[cfg(test)]
+mod openapi;
 mod operations;
 mod pages;
 mod publish;
@@ -60,7 +62,11 @@ pub(crate) async fn respond(
         accepted.note_body();
     }
     let cors = local.gate.cors(&parts);
-    let asked = Asked { local, accepted, parts };
+    let asked = Asked {
+        local,
+        accepted,
+        parts,
+    };
     let answer = match asked.route() {
         Ok(Route::Preflight) => Ok(preflight(&asked)),
         Ok(route) => match asked.room(&route) {
@@ -74,14 +80,18 @@ pub(crate) async fn respond(
         Err(Refused { problem, allow }) => {
             let mut response = problem.response().map(Body::from);
             if let Some(allow) = allow {
-                response.headers_mut().insert(ALLOW, HeaderValue::from_static(allow));
+                response
+                    .headers_mut()
+                    .insert(ALLOW, HeaderValue::from_static(allow));
             }
             response
         }
     };
     add(&mut response, cors);
     if accepted.room != Room::Seated || local.shared.drain.is_draining() {
-        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        response
+            .headers_mut()
+            .insert(CONNECTION, HeaderValue::from_static("close"));
     }
     response
 }
@@ -94,7 +104,10 @@ pub(crate) struct Refused {
 
 impl From<Problem> for Refused {
     fn from(problem: Problem) -> Self {
-        Self { problem, allow: None }
+        Self {
+            problem,
+            allow: None,
+        }
     }
 }
 
@@ -116,7 +129,10 @@ impl Asked<'_> {
             }
             NoRoute::Method(allow) => {
                 let detail = format!("{} is not among {allow}", self.parts.method);
-                Refused { problem: Problem::new(METHOD_NOT_ALLOWED, detail), allow: Some(allow) }
+                Refused {
+                    problem: Problem::new(METHOD_NOT_ALLOWED, detail),
+                    allow: Some(allow),
+                }
             }
             NoRoute::Name(problem) => problem.into(),
         })
@@ -125,7 +141,10 @@ impl Asked<'_> {
     /// Refuses what there is no room for. Probes are always answered, and streams of events tell
     /// for themselves: an EventSource dies of any error status.
     fn room(&self, route: &Route) -> Result<(), Refused> {
-        if matches!(route, Route::Sse | Route::Livez | Route::Readyz | Route::Metrics) {
+        if matches!(
+            route,
+            Route::Sse | Route::Livez | Route::Readyz | Route::Metrics
+        ) {
             return Ok(());
         }
         let problem = match self.accepted.room {
@@ -174,7 +193,10 @@ impl Asked<'_> {
         purpose: Purpose,
     ) -> Result<std::sync::Arc<bellwire_core::access::Access>, Problem> {
         let now = self.local.now();
-        let admitted = self.local.gate.admit(&self.parts, self.accepted.peer, purpose, now)?;
+        let admitted = self
+            .local
+            .gate
+            .admit(&self.parts, self.accepted.peer, purpose, now)?;
         Ok(admitted.access)
     }
 }
@@ -196,7 +218,13 @@ fn add(response: &mut Response<Body>, headers: Cors) {
 pub(crate) fn json(body: Vec<u8>) -> Response<Body> {
     let mut response = Response::new(Body::from(body));
     let headers = response.headers_mut();
-    headers.insert(hyper::header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    headers.insert(hyper::header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(
+        hyper::header::CONTENT_TYPE,
+        HeaderValue::from_static("application/json"),
+    );
+    headers.insert(
+        hyper::header::CACHE_CONTROL,
+        HeaderValue::from_static("no-store"),
+    );
     response
 }

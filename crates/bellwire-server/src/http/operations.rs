@@ -48,14 +48,22 @@ impl Asked<'_> {
 
     pub(super) async fn metrics(&self) -> Answer {
         let loopback = self.accepted.listener == Listener::Admin
-            && self.accepted.local.is_some_and(|address| address.ip().is_loopback());
+            && self
+                .accepted
+                .local
+                .is_some_and(|address| address.ip().is_loopback());
         if !loopback {
             let access = self.admit(Purpose::Read)?;
-            access.may_read_metrics().map_err(|denied| Problem::denied(&access, &denied))?;
+            access
+                .may_read_metrics()
+                .map_err(|denied| Problem::denied(&access, &denied))?;
         }
         let body = metrics::gather(&self.local.shared).await;
         let mut response = Response::new(Body::from(body.into_bytes()));
-        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(metrics::CONTENT_TYPE));
+        response.headers_mut().insert(
+            CONTENT_TYPE,
+            HeaderValue::from_static(metrics::CONTENT_TYPE),
+        );
         Ok(response)
     }
 }
@@ -63,7 +71,10 @@ impl Asked<'_> {
 fn text(word: &'static str) -> Response<Body> {
     let mut response = Response::new(Body::from(word.as_bytes()));
     let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    headers.insert(
+        CONTENT_TYPE,
+        HeaderValue::from_static("text/plain; charset=utf-8"),
+    );
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
 }

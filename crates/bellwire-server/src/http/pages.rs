@@ -46,7 +46,10 @@ impl Asked<'_> {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
         headers.insert("content-security-policy", HeaderValue::from_static(POLICY));
-        headers.insert("x-content-type-options", HeaderValue::from_static("nosniff"));
+        headers.insert(
+            "x-content-type-options",
+            HeaderValue::from_static("nosniff"),
+        );
         headers.insert("referrer-policy", HeaderValue::from_static("no-referrer"));
         if let Some(cookie) = admitted.set_cookie {
             headers.insert(SET_COOKIE, cookie);

@@ -46,10 +46,21 @@ impl Asked<'_> {
         let body = body::read(body, limits.max_body_bytes, limits.keep_alive_timeout).await?;
         let (shape, texts) = split(&body)?;
         if texts.len() > limits.max_batch {
-            let detail = format!("{} items; at most {} at once", texts.len(), limits.max_batch);
-            return Err(Problem { field: Some("body"), ..Problem::new(too_large(), detail) }.into());
+            let detail = format!(
+                "{} items; at most {} at once",
+                texts.len(),
+                limits.max_batch
+            );
+            return Err(Problem {
+                field: Some("body"),
+                ..Problem::new(too_large(), detail)
+            }
+            .into());
         }
-        let items: Vec<Item> = texts.iter().map(|text| self.submit(&access, text.get())).collect();
+        let items: Vec<Item> = texts
+            .iter()
+            .map(|text| self.submit(&access, text.get()))
+            .collect();
         answer(shape, items).await
     }
 
@@ -57,12 +68,18 @@ impl Asked<'_> {
         let access = self.admit(Purpose::Change)?;
         let limits = &self.local.shared.config.limits;
         let body = body::read(body, limits.max_body_bytes, limits.keep_alive_timeout).await?;
-        let event = pairs(&self.parts).find(|(name, _)| name == "event").map(|(_, value)| value);
+        let event = pairs(&self.parts)
+            .find(|(name, _)| name == "event")
+            .map(|(_, value)| value);
         let key = self.parts.headers.get("idempotency-key");
         let key = key.map(HeaderValue::to_str).transpose().map_err(|_| {
             Problem::invalid("idempotency-key", "the header Idempotency-Key is not ASCII")
         })?;
-        let labels = Labels { event: event.as_deref(), user: None, key };
+        let labels = Labels {
+            event: event.as_deref(),
+            user: None,
+            key,
+        };
         let payload = payload(&body, self.parts.headers.get(CONTENT_TYPE));
         let draft = draft(channel, payload, &labels, &access, limits.max_message_bytes)
             .map_err(|error| draft_problem(&error))?;
@@ -100,12 +117,18 @@ impl Asked<'_> {
 }
 
 fn denied_problem(access: &Access, denied: &Denied) -> Problem {
-    Problem { field: Some("channel"), ..Problem::denied(access, denied) }
+    Problem {
+        field: Some("channel"),
+        ..Problem::denied(access, denied)
+    }
 }
 
 fn draft_problem(error: &bellwire_core::draft::DraftError) -> Problem {
     let code = error_code(error.code()).unwrap_or(INTERNAL);
-    Problem { field: Some(error.field()), ..Problem::new(code, error.to_string()) }
+    Problem {
+        field: Some(error.field()),
+        ..Problem::new(code, error.to_string())
+    }
 }
 
 fn too_large() -> crate::problem::ErrorCode {
@@ -124,7 +147,10 @@ fn split(body: &[u8]) -> Result<(Shape, Vec<&RawValue>), Problem> {
     let values = serde_json::Deserializer::from_slice(body).into_iter::<&RawValue>();
     let values = values.collect::<Result<Vec<_>, _>>().map_err(invalid)?;
     match values.len() {
-        0 => Err(Problem::invalid("body", "the body is empty; send {\"channel\":…,\"data\":…}")),
+        0 => Err(Problem::invalid(
+            "body",
+            "the body is empty; send {\"channel\":…,\"data\":…}",
+        )),
         1 => Ok((Shape::One, values)),
         _ => Ok((Shape::Lines, values)),
     }
@@ -133,12 +159,21 @@ fn split(body: &[u8]) -> Result<(Shape, Vec<&RawValue>), Problem> {
 /// What a raw body means: JSON where it parses and the content type does not say otherwise, other
 /// text as a string, the rest binary.
 fn payload(body: &[u8], content_type: Option<&HeaderValue>) -> Payload {
-    let kind = content_type.and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let kind = kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    let kind = content_type
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default();
+    let kind = kind
+        .split(';')
+        .next()
+        .unwrap_or_default()
+        .trim()
+        .to_ascii_lowercase();
     if kind == "application/octet-stream" {
         return Payload::Binary(body.into());
     }
-    let Ok(text) = std::str::from_utf8(body) else { return Payload::Binary(body.into()) };
+    let Ok(text) = std::str::from_utf8(body) else {
+        return Payload::Binary(body.into());
+    };
     if kind != "text/plain"
         && let Ok(value) = serde_json::from_str::<&RawValue>(text)
     {
@@ -191,7 +226,9 @@ async fn settle(item: Item) -> Result<(Channel, Published), Problem> {
         Item::Submitted(channel, outcome) => {
             // A shard that ended took the answer with it: whether it was appended is unknown.
             let outcome = outcome.await.unwrap_or(Err(PublishError::Unavailable));
-            outcome.map(|published| (channel, published)).map_err(publish_problem)
+            outcome
+                .map(|published| (channel, published))
+                .map_err(publish_problem)
         }
     }
 }
@@ -200,9 +237,10 @@ fn publish_problem(error: PublishError) -> Problem {
     let code = error_code(publish_error_code(error)).unwrap_or(INTERNAL);
     let problem = Problem::new(code, error.to_string());
     match error {
-        PublishError::IdempotencyMismatch | PublishError::IdempotencyFull => {
-            Problem { field: Some("idempotency_key"), ..problem }
-        }
+        PublishError::IdempotencyMismatch | PublishError::IdempotencyFull => Problem {
+            field: Some("idempotency_key"),
+            ..problem
+        },
         PublishError::Overloaded { retry_after_ms } => {
             let seconds = u32::try_from(retry_after_ms.div_ceil(1_000)).unwrap_or(u32::MAX);
             problem.with_retry_after(seconds)

@@ -8,6 +8,10 @@ use crate::problem::Problem;
 
 /// The parameters that sse, ws and poll share.
 #[derive(Debug, Default)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "independent switches of one request"
+)]
 pub(super) struct Wanted {
     pub(super) channels: Vec<String>,
     pub(super) grants: Vec<String>,
@@ -84,7 +88,10 @@ impl Wanted {
 
     /// An EventSource that comes back says where it stood; that replaces the query's cursor.
     pub(super) fn use_last_event_id(&mut self, parts: &Parts) {
-        let header = parts.headers.get("last-event-id").map(hyper::header::HeaderValue::as_bytes);
+        let header = parts
+            .headers
+            .get("last-event-id")
+            .map(hyper::header::HeaderValue::as_bytes);
         if let Some(id) = header.filter(|id| !id.is_empty()) {
             // What is not text is a cursor that says nothing: a gap, not an error.
             self.cursor = String::from_utf8_lossy(id).into_owned();
@@ -105,7 +112,10 @@ fn switch(field: &'static str, value: &str) -> Result<bool, Problem> {
     match value {
         "" | "1" | "true" => Ok(true),
         "0" | "false" => Ok(false),
-        _ => Err(Problem::invalid(field, format!("{field} is 1 or 0, not {value:?}"))),
+        _ => Err(Problem::invalid(
+            field,
+            format!("{field} is 1 or 0, not {value:?}"),
+        )),
     }
 }
 
@@ -113,7 +123,10 @@ fn word(field: &'static str, value: &str, known: &str) -> Result<bool, Problem> 
     if value == known {
         return Ok(true);
     }
-    Err(Problem::invalid(field, format!("{field} is {known} or absent, not {value:?}")))
+    Err(Problem::invalid(
+        field,
+        format!("{field} is {known} or absent, not {value:?}"),
+    ))
 }
 
 pub(super) fn number(field: &'static str, value: &str) -> Result<u64, Problem> {

@@ -57,7 +57,11 @@ pub(super) fn find(parts: &Parts, listener: Listener, config: &Config) -> Result
     if parts.method == Method::OPTIONS {
         return Ok(Route::Preflight);
     }
-    let method = if parts.method == Method::HEAD { "GET" } else { parts.method.as_str() };
+    let method = if parts.method == Method::HEAD {
+        "GET"
+    } else {
+        parts.method.as_str()
+    };
     if !methods.split(", ").any(|allowed| allowed == method) {
         return Err(NoRoute::Method(methods));
     }
@@ -72,7 +76,11 @@ enum Place {
     Both,
 }
 
-type Found<'a> = (Box<dyn FnOnce() -> Result<Route, NoRoute> + 'a>, &'static str, Place);
+type Found<'a> = (
+    Box<dyn FnOnce() -> Result<Route, NoRoute> + 'a>,
+    &'static str,
+    Place,
+);
 
 fn lookup<'a>(
     segments: &'a [&'a str],
@@ -92,23 +100,33 @@ fn lookup<'a>(
         }
         ["v1", "publish"] => fixed(Route::Publish, "POST", Place::Main),
         ["v1", "channels"] => fixed(Route::Channels, "GET", Place::Main),
-        ["v1", "channels", name] => {
-            (Box::new(|| channel(name).map(Route::PublishTo)), "POST", Place::Main)
-        }
-        ["v1", "channels", name, "history"] => {
-            (Box::new(|| channel(name).map(Route::History)), "GET", Place::Main)
-        }
+        ["v1", "channels", name] => (
+            Box::new(|| channel(name).map(Route::PublishTo)),
+            "POST",
+            Place::Main,
+        ),
+        ["v1", "channels", name, "history"] => (
+            Box::new(|| channel(name).map(Route::History)),
+            "GET",
+            Place::Main,
+        ),
         ["v1", "channels", _, "presence"] => fixed(Route::Presence, "GET", Place::Main),
-        ["v1", "users", name] => {
-            (Box::new(|| user(name).map(Route::PublishToUser)), "POST", Place::Main)
-        }
-        ["v1", "users", name, "connections"] => {
-            (Box::new(|| user(name).map(Route::CloseUser)), "DELETE", Place::Admin)
-        }
+        ["v1", "users", name] => (
+            Box::new(|| user(name).map(Route::PublishToUser)),
+            "POST",
+            Place::Main,
+        ),
+        ["v1", "users", name, "connections"] => (
+            Box::new(|| user(name).map(Route::CloseUser)),
+            "DELETE",
+            Place::Admin,
+        ),
         ["v1", "connections"] if !deletes => fixed(Route::Connections, "GET", Place::Admin),
-        ["v1", "connections", id] => {
-            (Box::new(|| connection(id).map(Route::CloseConnection)), "DELETE", Place::Admin)
-        }
+        ["v1", "connections", id] => (
+            Box::new(|| connection(id).map(Route::CloseConnection)),
+            "DELETE",
+            Place::Admin,
+        ),
         ["livez"] => fixed(Route::Livez, "GET", Place::Both),
         ["readyz"] => fixed(Route::Readyz, "GET", Place::Both),
         ["metrics"] => fixed(Route::Metrics, "GET", Place::Admin),
@@ -147,7 +165,10 @@ fn user(segment: &str) -> Result<UserId, NoRoute> {
 
 fn connection(segment: &str) -> Result<ConnectionId, NoRoute> {
     ConnectionId::parse(segment).ok_or_else(|| {
-        NoRoute::Name(Problem::invalid("connection", "that is not the id of a connection"))
+        NoRoute::Name(Problem::invalid(
+            "connection",
+            "that is not the id of a connection",
+        ))
     })
 }
 
@@ -158,7 +179,9 @@ fn decode(segment: &str, field: &'static str) -> Result<String, NoRoute> {
     while let Some(byte) = rest.next() {
         if byte == b'%' {
             let mut digit = || char::from(rest.next()?).to_digit(16);
-            let value = digit().zip(digit()).and_then(|(a, b)| u8::try_from(a * 16 + b).ok());
+            let value = digit()
+                .zip(digit())
+                .and_then(|(a, b)| u8::try_from(a * 16 + b).ok());
             bytes.push(value.ok_or_else(|| not_decodable(field))?);
         } else {
             bytes.push(byte);
@@ -168,5 +191,8 @@ fn decode(segment: &str, field: &'static str) -> Result<String, NoRoute> {
 }
 
 fn not_decodable(field: &'static str) -> NoRoute {
-    NoRoute::Name(Problem::invalid(field, "the path is not percent-encoded UTF-8"))
+    NoRoute::Name(Problem::invalid(
+        field,
+        "the path is not percent-encoded UTF-8",
+    ))
 }

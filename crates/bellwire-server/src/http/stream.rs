@@ -49,7 +49,11 @@ impl Asked<'_> {
         wanted.use_last_event_id(&self.parts);
         let ready = self.prepare(wanted)?;
         self.check_channels(&ready)?;
-        let streaming = if self.is_head() { Streaming::Body } else { streaming };
+        let streaming = if self.is_head() {
+            Streaming::Body
+        } else {
+            streaming
+        };
         let chunked = streaming == Streaming::Socket && self.parts.version >= Version::HTTP_11;
         let format = sse_format(&ready.wanted, chunked);
         let mut headers = self.stream_headers("text/event-stream", ready.id);
@@ -65,7 +69,15 @@ impl Asked<'_> {
         });
         let cursor = self.cursor_of(&ready.wanted);
         self.accepted.hand_over(move |socket| {
-            open(ready, socket, Transport::Sse, format, cursor, head.into_bytes(), None)
+            open(
+                ready,
+                socket,
+                Transport::Sse,
+                format,
+                cursor,
+                head.into_bytes(),
+                None,
+            )
         });
         Ok(never().await)
     }
@@ -100,7 +112,15 @@ impl Asked<'_> {
         head.push_str("content-length: ");
         poll.head = head.into_bytes().into();
         self.accepted.hand_over(move |socket| {
-            open(ready, socket, Transport::Poll, Format::Json, cursor, Vec::new(), Some(poll))
+            open(
+                ready,
+                socket,
+                Transport::Poll,
+                Format::Json,
+                cursor,
+                Vec::new(),
+                Some(poll),
+            )
         });
         Ok(never().await)
     }
@@ -132,7 +152,12 @@ impl Asked<'_> {
             return Err(Problem::invalid("format", "format=raw takes exactly one channel").into());
         }
         let id = self.local.new_connection_id();
-        Ok(Ready { id, wanted, access, grants })
+        Ok(Ready {
+            id,
+            wanted,
+            access,
+            grants,
+        })
     }
 
     /// Refuses a session none of whose channels is allowed; a single refusal among others is said
@@ -145,17 +170,25 @@ impl Asked<'_> {
             return Err(Problem::invalid("channel", detail).into());
         }
         let names = &ready.wanted.channels;
-        let (granted, refused) =
-            admit(names, &cursor, &ready.access, &ready.grants, settings, now);
+        let (granted, refused) = admit(names, &cursor, &ready.access, &ready.grants, settings, now);
         let Some(first) = refused.into_iter().next().filter(|_| granted.is_empty()) else {
             return Ok(());
         };
-        let is_key = matches!(ready.access.bearer(), bellwire_core::access::Bearer::ApiKey(_));
+        let is_key = matches!(
+            ready.access.bearer(),
+            bellwire_core::access::Bearer::ApiKey(_)
+        );
         let problem = if first.check == "channel" || (first.check == "user" && is_key) {
             Problem::invalid("channel", first.detail)
         } else {
-            let denied = Denied { check: first.check, detail: first.detail };
-            Problem { field: Some("channel"), ..Problem::denied(&ready.access, &denied) }
+            let denied = Denied {
+                check: first.check,
+                detail: first.detail,
+            };
+            Problem {
+                field: Some("channel"),
+                ..Problem::denied(&ready.access, &denied)
+            }
         };
         Err(problem.into())
     }
@@ -201,7 +234,10 @@ impl Asked<'_> {
             headers.insert(name, value);
         }
         let date = httpdate::fmt_http_date(SystemTime::now());
-        headers.insert("date", HeaderValue::from_str(&date).expect("a date is ASCII"));
+        headers.insert(
+            "date",
+            HeaderValue::from_str(&date).expect("a date is ASCII"),
+        );
         headers
     }
 
@@ -228,9 +264,16 @@ impl Asked<'_> {
         let pipe = Rc::new(RefCell::new(Pipe::default()));
         let socket = self.local.insert_pipe(Rc::clone(&pipe), self.accepted.peer);
         let cursor = self.cursor_of(&ready.wanted);
-        self.local.open(socket, open(ready, socket, transport, format, cursor, Vec::new(), poll));
+        self.local.open(
+            socket,
+            open(ready, socket, transport, format, cursor, Vec::new(), poll),
+        );
         let local = Rc::clone(self.local);
-        let mut response = Response::new(Body::Pipe(PipeBody { pipe, local, socket }));
+        let mut response = Response::new(Body::Pipe(PipeBody {
+            pipe,
+            local,
+            socket,
+        }));
         *response.headers_mut() = headers;
         response
     }
@@ -238,7 +281,11 @@ impl Asked<'_> {
 
 fn sse_format(wanted: &Wanted, chunked: bool) -> Format {
     Format::Sse(SseFormat {
-        framing: if chunked { Framing::Chunked } else { Framing::Plain },
+        framing: if chunked {
+            Framing::Chunked
+        } else {
+            Framing::Plain
+        },
         own_id: wanted.own_ids || wanted.channels.len() <= 1,
         content: match (wanted.raw, wanted.named) {
             (true, _) => SseContent::Raw,

@@ -46,11 +46,23 @@ impl Asked<'_> {
         if !ready.access.is_anonymous() && !ready.wanted.channels.is_empty() {
             self.check_channels(&ready)?;
         }
-        let format = if ready.wanted.raw { Format::WebSocketRaw } else { Format::WebSocket };
+        let format = if ready.wanted.raw {
+            Format::WebSocketRaw
+        } else {
+            Format::WebSocket
+        };
         let cursor = self.cursor_of(&ready.wanted);
         let id = ready.id;
         let session = move |socket, head| {
-            open(ready, socket, Transport::WebSocket, format, cursor, head, None)
+            open(
+                ready,
+                socket,
+                Transport::WebSocket,
+                format,
+                cursor,
+                head,
+                None,
+            )
         };
         Ok(self.switch(&switch, id, streaming, session).await)
     }
@@ -114,7 +126,8 @@ impl Asked<'_> {
         let id = HeaderValue::from_str(&id.to_string()).expect("base64url");
         headers.insert(CONNECTION_HEADER, id);
         if streaming == Streaming::Body {
-            self.accepted.hand_over_upgraded(move |socket| session(socket, Vec::new()));
+            self.accepted
+                .hand_over_upgraded(move |socket| session(socket, Vec::new()));
             return response;
         }
         let mut head = String::from("HTTP/1.1 101 Switching Protocols\r\n");
@@ -122,7 +135,8 @@ impl Asked<'_> {
             write_header(&mut head, name, value);
         }
         write!(head, "\r\n").expect("writing to memory does not fail");
-        self.accepted.hand_over(move |socket| session(socket, head.into_bytes()));
+        self.accepted
+            .hand_over(move |socket| session(socket, head.into_bytes()));
         never().await
     }
 }
@@ -139,11 +153,16 @@ fn refuse(refusal: handshake::Refusal) -> Response<Body> {
         retry: Retry::No,
         title: "The WebSocket handshake is not valid",
     };
-    let problem = Problem { field: refusal.field(), ..Problem::new(code, refusal.detail()) };
+    let problem = Problem {
+        field: refusal.field(),
+        ..Problem::new(code, refusal.detail())
+    };
     let mut response = problem.response().map(Body::from);
     for &(name, value) in refusal.headers() {
         if let Ok(name) = HeaderName::from_bytes(name.as_bytes()) {
-            response.headers_mut().insert(name, HeaderValue::from_static(value));
+            response
+                .headers_mut()
+                .insert(name, HeaderValue::from_static(value));
         }
     }
     response

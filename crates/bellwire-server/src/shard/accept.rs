@@ -20,12 +20,7 @@ use std::{
 };
 
 use bellwire_core::shard::{Open, SocketKey};
-use hyper::{
-    Request, Response,
-    body::Incoming,
-    server::conn::http1,
-    service::service_fn,
-};
+use hyper::{Request, Response, body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
@@ -33,11 +28,7 @@ use tokio::{
     time::sleep,
 };
 
-use super::{
-    census::Room,
-    local::Local,
-    sockets::Idle,
-};
+use super::{census::Room, local::Local, sockets::Idle};
 use crate::http::{self, Listener};
 
 /// What a streaming route leaves for the task that owns the connection.
@@ -86,12 +77,18 @@ impl Accepted {
 
     /// Leaves the socket to a session. The route then returns [`never`].
     pub(crate) fn hand_over(&self, open: impl FnOnce(SocketKey) -> Open + 'static) {
-        self.handover.replace(Some(Handover { after_response: false, open: Box::new(open) }));
+        self.handover.replace(Some(Handover {
+            after_response: false,
+            open: Box::new(open),
+        }));
     }
 
     /// The same behind a 101 that the route returns to hyper.
     pub(crate) fn hand_over_upgraded(&self, open: impl FnOnce(SocketKey) -> Open + 'static) {
-        self.handover.replace(Some(Handover { after_response: true, open: Box::new(open) }));
+        self.handover.replace(Some(Handover {
+            after_response: true,
+            open: Box::new(open),
+        }));
     }
 
     fn take_now(&self) -> Option<Handover> {
@@ -102,7 +99,9 @@ impl Accepted {
 
 impl fmt::Debug for Accepted {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Accepted").field("peer", &self.peer).finish_non_exhaustive()
+        f.debug_struct("Accepted")
+            .field("peer", &self.peer)
+            .finish_non_exhaustive()
     }
 }
 
@@ -161,7 +160,9 @@ async fn empty_queue(local: &Rc<Local>, listener: &tokio::net::TcpListener, kind
             Poll::Ready(Ok(accepted)) => Poll::Ready(Some(accepted)),
             Poll::Ready(Err(_)) | Poll::Pending => Poll::Ready(None),
         });
-        let Some((stream, peer)) = next.await else { return };
+        let Some((stream, peer)) = next.await else {
+            return;
+        };
         admit(local, stream, peer, kind);
     }
 }
@@ -170,14 +171,24 @@ fn is_of_the_peer(error: &io::Error) -> bool {
     use io::ErrorKind as Kind;
     matches!(
         error.kind(),
-        Kind::ConnectionAborted | Kind::ConnectionReset | Kind::ConnectionRefused | Kind::Interrupted
+        Kind::ConnectionAborted
+            | Kind::ConnectionReset
+            | Kind::ConnectionRefused
+            | Kind::Interrupted
     )
 }
 
 fn admit(local: &Rc<Local>, stream: tokio::net::TcpStream, peer: SocketAddr, listener: Listener) {
     let (seat, room) = local.shared.census.seat(peer);
-    let Ok(stream) = stream.into_std() else { return };
-    let idle = Idle { stream, peer, seat, leftover: Vec::new() };
+    let Ok(stream) = stream.into_std() else {
+        return;
+    };
+    let idle = Idle {
+        stream,
+        peer,
+        seat,
+        leftover: Vec::new(),
+    };
     start(local, idle, listener, room);
 }
 
@@ -201,11 +212,25 @@ async fn serve(
     listener: Listener,
     room: Room,
 ) -> Result<(), hyper::Error> {
-    let Idle { stream, peer, seat, leftover } = idle;
-    let progress = Rc::new(Progress { flushed: Cell::new(true), asked: Cell::new(false) });
-    let Ok(stream) = tokio::net::TcpStream::from_std(stream) else { return Ok(()) };
+    let Idle {
+        stream,
+        peer,
+        seat,
+        leftover,
+    } = idle;
+    let progress = Rc::new(Progress {
+        flushed: Cell::new(true),
+        asked: Cell::new(false),
+    });
+    let Ok(stream) = tokio::net::TcpStream::from_std(stream) else {
+        return Ok(());
+    };
     let local_address = stream.local_addr().ok();
-    let io = Watched { stream, leftover, progress: Rc::clone(&progress) };
+    let io = Watched {
+        stream,
+        leftover,
+        progress: Rc::clone(&progress),
+    };
     let accepted = Rc::new(Accepted {
         peer,
         local: local_address,
@@ -222,7 +247,8 @@ async fn serve(
             progress.asked.set(true);
             let (local, accepted) = (Rc::clone(&local), Rc::clone(&accepted));
             Box::pin(async move {
-                Ok::<_, Infallible>(http::respond(&local, &accepted, request).await)
+                let response = Box::pin(http::respond(&local, &accepted, request));
+                Ok::<_, Infallible>(response.await)
             })
         })
     };
@@ -244,11 +270,20 @@ async fn serve(
         handover = driven => handover?,
         () = head_is_late(&accepted, limits.handshake_timeout) => return Ok(()),
     };
-    let Some(handover) = handover else { return Ok(()) };
+    let Some(handover) = handover else {
+        return Ok(());
+    };
     let parts = connection.into_parts();
     let Watched { stream, .. } = parts.io.into_inner();
-    let Ok(stream) = stream.into_std() else { return Ok(()) };
-    let idle = Idle { stream, peer, seat, leftover: parts.read_buf.to_vec() };
+    let Ok(stream) = stream.into_std() else {
+        return Ok(());
+    };
+    let idle = Idle {
+        stream,
+        peer,
+        seat,
+        leftover: parts.read_buf.to_vec(),
+    };
     if let Err(error) = local.take_over(idle, handover.open) {
         tracing::warn!(%error, "a socket could not be taken over");
     }
@@ -259,7 +294,7 @@ async fn serve(
 async fn head_is_late(accepted: &Accepted, limit: Duration) {
     sleep(limit).await;
     if accepted.progress.asked.get() {
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 }
 

@@ -47,8 +47,8 @@ pub(crate) enum Room {
 #[derive(Debug)]
 pub(crate) struct Seat {
     census: Arc<Census>,
-    #[expect(clippy::box_collection, reason = "mostly none: one word")]
-    address: Option<Box<[IpAddr; 1]>>,
+    /// Boxed, because mostly there is none: one word.
+    address: Option<Box<IpAddr>>,
 }
 
 impl Census {
@@ -57,29 +57,50 @@ impl Census {
         max_per_address: Option<usize>,
         trusted: Vec<Network>,
     ) -> Self {
-        let addresses =
-            max_per_address.map(|max| Addresses { max, trusted, counts: Mutex::default() });
-        Self { connections: AtomicUsize::new(0), max_connections, addresses, left: Notify::new() }
+        let addresses = max_per_address.map(|max| Addresses {
+            max,
+            trusted,
+            counts: Mutex::default(),
+        });
+        Self {
+            connections: AtomicUsize::new(0),
+            max_connections,
+            addresses,
+            left: Notify::new(),
+        }
     }
 
     /// Counts a connection that was just accepted.
     pub(crate) fn seat(self: &Arc<Self>, peer: SocketAddr) -> (Seat, Room) {
         let before = self.connections.fetch_add(1, Ordering::Relaxed);
-        let mut room = if before >= self.max_connections { Room::Full } else { Room::Seated };
+        let mut room = if before >= self.max_connections {
+            Room::Full
+        } else {
+            Room::Seated
+        };
         let address = self.addresses.as_ref().and_then(|addresses| {
             let ip = peer.ip().to_canonical();
             if addresses.is_exempt(ip) {
                 return None;
             }
-            let mut counts = addresses.counts.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut counts = addresses
+                .counts
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
             let count = counts.entry(ip).or_default();
             *count += 1;
             if *count > addresses.max {
                 room = Room::AddressFull;
             }
-            Some(Box::new([ip]))
+            Some(Box::new(ip))
         });
-        (Seat { census: Arc::clone(self), address }, room)
+        (
+            Seat {
+                census: Arc::clone(self),
+                address,
+            },
+            room,
+        )
     }
 
     /// Whether the next connection gets no seat.
@@ -116,11 +137,14 @@ impl Drop for Seat {
             self.census.left.notify_one();
         }
         if let (Some(addresses), Some(address)) = (&self.census.addresses, &self.address) {
-            let mut counts = addresses.counts.lock().unwrap_or_else(PoisonError::into_inner);
-            if let Some(count) = counts.get_mut(&address[0]) {
+            let mut counts = addresses
+                .counts
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
+            if let Some(count) = counts.get_mut(&**address) {
                 *count -= 1;
                 if *count == 0 {
-                    counts.remove(&address[0]);
+                    counts.remove(&**address);
                 }
             }
         }

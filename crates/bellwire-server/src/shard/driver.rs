@@ -37,7 +37,10 @@ impl AsRawFd for Descriptor {
 /// The kernel refuses to poll.
 pub(super) async fn drive(local: Rc<Local>) -> io::Result<()> {
     let descriptor = local.with(|shard, _| shard.sockets().descriptor());
-    #[expect(deprecated, reason = "safe here: the descriptor is open for as long as its Rc lives")]
+    #[expect(
+        deprecated,
+        reason = "safe here: the descriptor is open for as long as its Rc lives"
+    )]
     let epoll = AsyncFd::with_interest(Descriptor(descriptor), Interest::READABLE)?;
     let mut next_tick = Instant::now() + TICK;
     loop {
@@ -48,8 +51,11 @@ pub(super) async fn drive(local: Rc<Local>) -> io::Result<()> {
         if next_tick <= now {
             next_tick = now + TICK;
         }
-        let wake_at = local.with(|shard, now| shard.next_delayed().map(|due| due - now.mono.min(due)))
-            .map_or(next_tick, |delay| next_tick.min(now + Duration::from_millis(delay)));
+        let wake_at = local
+            .with(|shard, now| shard.next_delayed().map(|due| due - now.mono.min(due)))
+            .map_or(next_tick, |delay| {
+                next_tick.min(now + Duration::from_millis(delay))
+            });
         tokio::select! {
             biased;
             ready = epoll.readable() => ready?.clear_ready(),

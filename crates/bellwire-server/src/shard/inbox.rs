@@ -42,7 +42,11 @@ struct Queue {
 
 impl Inbox {
     pub(crate) fn new(max_bytes: usize) -> Self {
-        Self { queue: Mutex::default(), arrived: Notify::new(), max_bytes }
+        Self {
+            queue: Mutex::default(),
+            arrived: Notify::new(),
+            max_bytes,
+        }
     }
 
     pub(crate) fn post(&self, mut post: Post) {
@@ -73,6 +77,8 @@ impl Inbox {
 
 impl fmt::Debug for Inbox {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Inbox").field("max_bytes", &self.max_bytes).finish_non_exhaustive()
+        f.debug_struct("Inbox")
+            .field("max_bytes", &self.max_bytes)
+            .finish_non_exhaustive()
     }
 }

@@ -57,11 +57,15 @@ pub(crate) struct Clock {
 
 impl Clock {
     pub(crate) fn start() -> Self {
-        Self { started: Instant::now() }
+        Self {
+            started: Instant::now(),
+        }
     }
 
     pub(crate) fn now(&self) -> Now {
-        let wall = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let wall = SystemTime::now()
+            .duration_since(SystemTime::UNIX_EPOCH)
+            .unwrap_or_default();
         Now {
             mono: u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX),
             wall: u64::try_from(wall.as_millis()).unwrap_or(u64::MAX),
@@ -172,7 +176,13 @@ impl Local {
     pub(crate) fn request(&self, request: Request) -> oneshot::Receiver<Reply> {
         let (done, result) = oneshot::channel();
         self.with(|shard, now| {
-            shard.request(request, now, Box::new(move |reply| { done.send(reply).ok(); }));
+            shard.request(
+                request,
+                now,
+                Box::new(move |reply| {
+                    done.send(reply).ok();
+                }),
+            );
         });
         result
     }
@@ -308,7 +318,9 @@ impl Local {
         let mut scratch = self.scratch.borrow_mut();
         self.with(|shard, now| {
             for _ in 0..READS {
-                let Some((socket, connection)) = shard.sockets().next_read() else { break };
+                let Some((socket, connection)) = shard.sockets().next_read() else {
+                    break;
+                };
                 match shard.sockets().read(socket, &mut scratch) {
                     Ok(None) => {}
                     Ok(Some(0)) | Err(_) => shard.hang_up(connection, now),
@@ -331,7 +343,9 @@ impl Local {
 
 impl fmt::Debug for Local {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Local").field("id", &self.id).finish_non_exhaustive()
+        f.debug_struct("Local")
+            .field("id", &self.id)
+            .finish_non_exhaustive()
     }
 }
 
@@ -345,7 +359,9 @@ pub(crate) async fn on_all<T: Send + 'static>(
     for inbox in &shared.inboxes {
         let (done, answer) = oneshot::channel();
         let call = Arc::clone(&call);
-        inbox.post(Post::Call(Box::new(move |local| { done.send(call(local)).ok(); })));
+        inbox.post(Post::Call(Box::new(move |local| {
+            done.send(call(local)).ok();
+        })));
         waiting.push(answer);
     }
     let mut answers = Vec::with_capacity(waiting.len());

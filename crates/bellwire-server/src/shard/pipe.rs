@@ -109,6 +109,8 @@ impl Drop for PipeBody {
 
 impl fmt::Debug for PipeBody {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("PipeBody").field("socket", &self.socket).finish_non_exhaustive()
+        f.debug_struct("PipeBody")
+            .field("socket", &self.socket)
+            .finish_non_exhaustive()
     }
 }

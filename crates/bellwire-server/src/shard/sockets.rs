@@ -44,6 +44,10 @@ enum Io {
 }
 
 #[derive(Debug)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "independent conditions, one byte each"
+)]
 struct Slot {
     io: Io,
     peer: SocketAddr,
@@ -114,7 +118,12 @@ impl Epoll {
 
     /// Takes a socket in. Its events are only looked at once it is bound to a connection.
     pub(crate) fn insert(&mut self, idle: Idle) -> io::Result<SocketKey> {
-        let Idle { stream, peer, seat, leftover } = idle;
+        let Idle {
+            stream,
+            peer,
+            seat,
+            leftover,
+        } = idle;
         self.generation = self.generation.wrapping_add(1);
         let entry = self.slots.vacant_entry();
         let key = SocketKey::try_from(entry.key()).expect("fewer sockets than descriptors");
@@ -155,12 +164,7 @@ impl Epoll {
 
     /// Ties a socket to the session that reads from it now. `holds_input` keeps what arrives for
     /// the next request.
-    pub(crate) fn bind(
-        &mut self,
-        socket: SocketKey,
-        connection: ConnectionRef,
-        holds_input: bool,
-    ) {
+    pub(crate) fn bind(&mut self, socket: SocketKey, connection: ConnectionRef, holds_input: bool) {
         // A session may have ended within the call that opened it.
         if let Some(slot) = self.slots.get_mut(socket as usize) {
             slot.connection = Some(connection);
@@ -179,10 +183,11 @@ impl Epoll {
 
     /// Asks the kernel what has happened, without waiting. Returns whether there may be more.
     pub(crate) fn poll(&mut self, happened: &mut Vec<Happened>) -> io::Result<bool> {
-        let zero = rustix::time::Timespec { tv_sec: 0, tv_nsec: 0 };
-        let mut events = [const {
-            std::mem::MaybeUninit::<Event>::uninit()
-        }; EVENTS];
+        let zero = rustix::time::Timespec {
+            tv_sec: 0,
+            tv_nsec: 0,
+        };
+        let mut events = [const { std::mem::MaybeUninit::<Event>::uninit() }; EVENTS];
         let (events, _) = match epoll::wait(&*self.fd, &mut events[..], Some(&zero)) {
             Ok(events) => events,
             Err(rustix::io::Errno::INTR) => return Ok(true),
@@ -197,7 +202,9 @@ impl Epoll {
 
     fn note(&mut self, event: &Event, happened: &mut Vec<Happened>) {
         let (key, generation) = split(event.data.u64());
-        let Some(slot) = self.slots.get_mut(key as usize) else { return };
+        let Some(slot) = self.slots.get_mut(key as usize) else {
+            return;
+        };
         if slot.generation != generation {
             return;
         }
@@ -230,7 +237,9 @@ impl Epoll {
     /// The next socket with bytes to read.
     pub(crate) fn next_read(&mut self) -> Option<(SocketKey, ConnectionRef)> {
         while let Some(key) = self.reads.pop_front() {
-            let Some(slot) = self.slots.get_mut(key as usize) else { continue };
+            let Some(slot) = self.slots.get_mut(key as usize) else {
+                continue;
+            };
             slot.queued = false;
             if let Some(connection) = slot.connection.filter(|_| slot.readable) {
                 return Some((key, connection));
@@ -246,8 +255,12 @@ impl Epoll {
     /// Reads once, and queues the socket again where there may be more; `None` means that nothing
     /// is there.
     pub(crate) fn read(&mut self, key: SocketKey, buffer: &mut [u8]) -> io::Result<Option<usize>> {
-        let Some(slot) = self.slots.get_mut(key as usize) else { return Ok(None) };
-        let Io::Tcp(stream) = &slot.io else { return Ok(None) };
+        let Some(slot) = self.slots.get_mut(key as usize) else {
+            return Ok(None);
+        };
+        let Io::Tcp(stream) = &slot.io else {
+            return Ok(None);
+        };
         let mut stream = stream;
         match stream.read(buffer) {
             Ok(count) => {
@@ -296,7 +309,10 @@ impl Epoll {
     /// Answered polls whose next request has begun.
     pub(crate) fn take_returned(&mut self) -> Vec<Idle> {
         let returned = std::mem::take(&mut self.returned);
-        returned.into_iter().filter_map(|key| self.remove_idle(key)).collect()
+        returned
+            .into_iter()
+            .filter_map(|key| self.remove_idle(key))
+            .collect()
     }
 
     /// Closes answered polls whose keep-alive is over.
@@ -307,9 +323,7 @@ impl Epoll {
             }
             self.parked.pop_front();
             let slot = self.slots.get(key as usize);
-            if slot.is_some_and(|slot| {
-                slot.generation == generation && slot.connection.is_none()
-            }) {
+            if slot.is_some_and(|slot| slot.generation == generation && slot.connection.is_none()) {
                 self.slots.remove(key as usize);
             }
         }
@@ -320,9 +334,7 @@ impl Epoll {
         self.keep_alive_ms = 0;
         for (_, key, generation) in std::mem::take(&mut self.parked) {
             let slot = self.slots.get(key as usize);
-            if slot.is_some_and(|slot| {
-                slot.generation == generation && slot.connection.is_none()
-            }) {
+            if slot.is_some_and(|slot| slot.generation == generation && slot.connection.is_none()) {
                 self.slots.remove(key as usize);
             }
         }
@@ -333,12 +345,23 @@ impl Epoll {
         if slot.connection.is_some() || slot.seat.is_none() {
             return None;
         }
-        let Slot { io, peer, seat, leftover, .. } = self.slots.remove(key as usize);
+        let Slot {
+            io,
+            peer,
+            seat,
+            leftover,
+            ..
+        } = self.slots.remove(key as usize);
         let Io::Tcp(stream) = io else { return None };
         // A socket that the kernel no longer knows here is closed by its drop.
         epoll::delete(&*self.fd, &stream).ok()?;
         let leftover = leftover.map(Vec::from).unwrap_or_default();
-        Some(Idle { stream, peer, seat: seat?, leftover })
+        Some(Idle {
+            stream,
+            peer,
+            seat: seat?,
+            leftover,
+        })
     }
 }
 
@@ -402,7 +425,9 @@ impl Sockets for Epoll {
 
 impl fmt::Debug for Epoll {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Epoll").field("sockets", &self.slots.len()).finish_non_exhaustive()
+        f.debug_struct("Epoll")
+            .field("sockets", &self.slots.len())
+            .finish_non_exhaustive()
     }
 }
 
@@ -411,7 +436,10 @@ fn data(key: SocketKey, generation: u32) -> EventData {
 }
 
 fn split(data: u64) -> (SocketKey, u32) {
-    #[expect(clippy::cast_possible_truncation, reason = "the two halves of one number")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "the two halves of one number"
+    )]
     let halves = (data as SocketKey, (data >> 32) as u32);
     halves
 }

@@ -42,7 +42,9 @@ pub(crate) struct ShardSeed {
 /// # Errors
 /// The operating system refuses a thread or a descriptor.
 pub(crate) fn spawn(seed: ShardSeed) -> io::Result<JoinHandle<io::Result<()>>> {
-    std::thread::Builder::new().name(format!("shard-{}", seed.id)).spawn(move || run(seed))
+    std::thread::Builder::new()
+        .name(format!("shard-{}", seed.id))
+        .spawn(move || run(seed))
 }
 
 fn run(seed: ShardSeed) -> io::Result<()> {
@@ -54,13 +56,23 @@ fn run(seed: ShardSeed) -> io::Result<()> {
         }
     }
     // Other tasks are looked at between two turns of the driver, so I/O must be as well.
-    let runtime =
-        Builder::new_current_thread().enable_all().build_local(LocalOptions::default())?;
+    let runtime = Builder::new_current_thread()
+        .enable_all()
+        .build_local(LocalOptions::default())?;
     runtime.block_on(serve(seed))
 }
 
 async fn serve(seed: ShardSeed) -> io::Result<()> {
-    let ShardSeed { id, shared, policy, epoch, listener, admin, mut ended, .. } = seed;
+    let ShardSeed {
+        id,
+        shared,
+        policy,
+        epoch,
+        listener,
+        admin,
+        mut ended,
+        ..
+    } = seed;
     let gate = Rc::new(Gate::new(policy));
     let config = &shared.config;
     let sockets = Epoll::new(config.limits.keep_alive_timeout)?;
@@ -87,7 +99,11 @@ async fn serve(seed: ShardSeed) -> io::Result<()> {
     let local = Local::new(id, shared, gate, shard);
     let listening = accept(&local, listener, crate::http::Listener::Main)?;
     if let Some(admin) = admin {
-        drop(tokio::task::spawn_local(accept(&local, admin, crate::http::Listener::Admin)?));
+        drop(tokio::task::spawn_local(accept(
+            &local,
+            admin,
+            crate::http::Listener::Admin,
+        )?));
     }
     drop(tokio::task::spawn_local(listening));
     tokio::select! {
