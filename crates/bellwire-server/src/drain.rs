@@ -65,10 +65,13 @@ async fn leave(shared: &Shared) {
         "draining"
     );
     shared.drain.advance(LEAVING);
-    sleep(drain.delay).await;
+    // The delay is for load balancers to notice; nobody balances a development server.
+    if !shared.config.dev {
+        sleep(drain.delay).await;
+    }
     shared.drain.advance(STOPPED_LISTENING);
     local_on_all(shared, |local| {
-        local.with(|shard, _| shard.sockets().close_parked())
+        local.with(|shard, _| shard.sockets().close_parked());
     })
     .await;
     let steps =
@@ -77,15 +80,18 @@ async fn leave(shared: &Shared) {
     for step in 0..steps {
         sleep_until(start + STEP * step).await;
         let left_steps = steps as usize - step as usize;
-        local_on_all(shared, move |local| {
+        let left = local_on_all(shared, move |local| {
             // What is left is spread over the steps that are left, so the rate is steady
             // whoever leaves by himself.
             local.with(|shard, now| {
                 let left = shard.remaining();
                 shard.drain(left.div_ceil(left_steps), now);
-            });
-        })
-        .await;
+                shard.remaining()
+            })
+        });
+        if left.await.iter().sum::<usize>() == 0 {
+            break;
+        }
     }
     // Peers that do not answer a close frame are not waited for longer than its time.
     let patience = Instant::now() + Duration::from_millis(shared.settings.close_timeout_ms);

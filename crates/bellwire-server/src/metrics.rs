@@ -3,7 +3,7 @@
 //! Shards count in plain numbers of their own; nothing on the way of a publication is shared for
 //! the sake of a counter. No metric has a channel or a user as a label.
 
-use std::sync::atomic::AtomicU64;
+use std::{collections::BTreeMap, sync::atomic::AtomicU64};
 
 use bellwire_core::{
     engine::GapReason,
@@ -31,6 +31,11 @@ struct ByReason {
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct ByCode {
+    code: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct ByResult {
     result: &'static str,
 }
@@ -46,20 +51,36 @@ struct Totals {
     history_bytes: usize,
     foreign_epochs: u64,
     publishes: u64,
+    evictions: u64,
+    idempotency_keys: usize,
+    refusals: BTreeMap<&'static str, u64>,
 }
 
 /// All metrics as text.
 pub(crate) async fn gather(shared: &Shared) -> String {
     let answers = local_on_all(shared, |local| {
-        local.inspect(|shard| (shard.stats().clone(), shard.gauges(), shard.usage()))
+        let refusals = local.refusals();
+        local.inspect(|shard| {
+            (
+                shard.stats().clone(),
+                shard.gauges(),
+                shard.usage(),
+                refusals,
+            )
+        })
     });
     let mut totals = Totals::default();
-    for (stats, gauges, usage) in answers.await {
+    for (stats, gauges, usage, refusals) in answers.await {
         totals.add(&stats, &gauges);
         totals.records += usage.channels;
         totals.history_bytes += usage.history_bytes;
         totals.foreign_epochs += usage.foreign_epochs;
         totals.publishes += usage.appended;
+        totals.evictions += usage.evictions;
+        totals.idempotency_keys += usage.idempotency_keys;
+        for (code, count) in refusals {
+            *totals.refusals.entry(code).or_default() += count;
+        }
     }
     let mut registry = Registry::with_prefix("bellwire");
     connections(&mut registry, &totals, shared);
@@ -125,6 +146,12 @@ fn connections(registry: &mut Registry, totals: &Totals, shared: &Shared) {
     registry.register("connections", "Sessions open now", open);
     registry.register("connections_opened", "Sessions opened", opened);
     registry.register("connections_closed", "Sessions ended, by cause", closed);
+    let refused = Family::<ByCode, Count>::default();
+    for (&code, &count) in &totals.refusals {
+        refused.get_or_create(&ByCode { code }).inc_by(count);
+    }
+    let help = "Requests refused, limits and WebSocket handshakes included, by error code";
+    registry.register("requests_refused", help, refused);
     let sockets = shared.census.connections();
     gauge(
         registry,
@@ -239,6 +266,10 @@ fn log(registry: &mut Registry, totals: &Totals) {
         "Bytes of history held",
         totals.history_bytes,
     );
+    let help = "Channels dropped for the node's budgets";
+    counter(registry, "evictions", help, totals.evictions);
+    let help = "Idempotency keys remembered";
+    gauge(registry, "idempotency_keys", help, totals.idempotency_keys);
     let help = "Cursors of another epoch: a restart, or a foreign node without a backplane";
     counter(registry, "foreign_epochs", help, totals.foreign_epochs);
 }

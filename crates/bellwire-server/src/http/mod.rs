@@ -78,6 +78,7 @@ pub(crate) async fn respond(
     let mut response = match answer {
         Ok(response) => response,
         Err(Refused { problem, allow }) => {
+            local.count_refusal(problem.code.name);
             let mut response = problem.response().map(Body::from);
             if let Some(allow) = allow {
                 response

@@ -99,7 +99,10 @@ impl Asked<'_> {
                 accept: handshake.accept_key(),
                 subprotocol: offers_ours(&handshake),
             }),
-            Err(refusal) => Err(Box::new(refuse(refusal))),
+            Err(refusal) => {
+                self.local.count_refusal(refusal.code());
+                Err(Box::new(refuse(refusal)))
+            }
         }
     }
 

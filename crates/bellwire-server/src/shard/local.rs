@@ -6,7 +6,7 @@
 
 use std::{
     cell::{Cell, RefCell},
-    collections::VecDeque,
+    collections::{BTreeMap, VecDeque},
     fmt,
     net::SocketAddr,
     rc::Rc,
@@ -81,6 +81,8 @@ pub(crate) struct Local {
     wake: Notify,
     backlog: RefCell<VecDeque<Post>>,
     scratch: RefCell<Vec<u8>>,
+    /// Requests that were refused, by error code.
+    refusals: RefCell<BTreeMap<&'static str, u64>>,
     id: usize,
     last_tick: Cell<u64>,
 }
@@ -112,6 +114,7 @@ impl Local {
             wake: Notify::new(),
             backlog: RefCell::default(),
             scratch: RefCell::new(vec![0; SCRATCH_BYTES]),
+            refusals: RefCell::default(),
             id,
             last_tick: Cell::new(0),
         })
@@ -333,6 +336,16 @@ impl Local {
             }
             shard.sockets().has_reads()
         })
+    }
+
+    /// Counts a refused request.
+    pub(crate) fn count_refusal(&self, code: &'static str) {
+        *self.refusals.borrow_mut().entry(code).or_default() += 1;
+    }
+
+    /// Requests that were refused, by error code.
+    pub(crate) fn refusals(&self) -> BTreeMap<&'static str, u64> {
+        self.refusals.borrow().clone()
     }
 
     /// A fresh public name for a connection.
