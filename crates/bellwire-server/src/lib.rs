@@ -22,6 +22,8 @@ mod drain;
 mod listen;
 mod metrics;
 mod node;
+#[cfg(feature = "planted")]
+pub mod planted;
 mod warnings;
 
 pub use self::{

@@ -4,8 +4,9 @@ use std::{io, net::SocketAddr, sync::Arc, thread::JoinHandle};
 
 use bellwire_core::{
     engine::MaxCatchup,
+    memory::MemoryEngine,
     position::Epoch,
-    shard::{Settings, SlowConsumerPolicy},
+    shard::{PlantedFault, Settings, SlowConsumerPolicy},
 };
 use tokio::sync::watch;
 
@@ -14,7 +15,7 @@ use crate::{
     config::{Config, SlowConsumer},
     drain::{DrainState, drain},
     listen::{ListenError, SocketOptions, bind},
-    shard::{Census, Clock, Inbox, ShardSeed, Shared, random_u64, spawn},
+    shard::{Census, Clock, Inbox, MakeEngine, ShardSeed, Shared, random_u64, spawn},
     warnings::watch_for_foreign_epochs,
 };
 
@@ -31,6 +32,24 @@ pub enum StartError {
     /// The operating system refuses a thread or a descriptor.
     #[error("the operating system refuses: {0}")]
     System(#[from] io::Error),
+}
+
+/// What tests may replace to see that a mistake would be found.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Heart {
+    pub(crate) epoch: Epoch,
+    pub(crate) engine: MakeEngine,
+    pub(crate) fault: Option<PlantedFault>,
+}
+
+impl Default for Heart {
+    fn default() -> Self {
+        Self {
+            epoch: Epoch(random_u64()),
+            engine: |config| Box::new(MemoryEngine::new(config)),
+            fault: None,
+        }
+    }
 }
 
 /// A running node.
@@ -50,6 +69,10 @@ impl Node {
     /// # Errors
     /// See [`StartError`].
     pub fn start(config: Config) -> Result<Self, StartError> {
+        Self::start_as(config, Heart::default())
+    }
+
+    pub(crate) fn start_as(config: Config, heart: Heart) -> Result<Self, StartError> {
         raise_descriptor_limit();
         let shards = config.shard_count();
         let options = SocketOptions {
@@ -67,9 +90,10 @@ impl Node {
             .map(std::net::TcpListener::local_addr)
             .transpose()?;
         let policy = Policy::new(&config)?;
-        let shared = Arc::new(share(config, shards, &policy));
+        let mut shared = share(config, shards, &policy);
+        shared.settings.planted = heart.fault;
+        let shared = Arc::new(shared);
         let (end, ended) = watch::channel(false);
-        let epoch = Epoch(random_u64());
         let own_cores = shards == available_cores();
         let threads = listeners
             .into_iter()
@@ -79,7 +103,8 @@ impl Node {
                     id,
                     shared: Arc::clone(&shared),
                     policy: Arc::clone(&policy),
-                    epoch,
+                    epoch: heart.epoch,
+                    engine: heart.engine,
                     listener,
                     admin: admin.take(),
                     core: (own_cores && shards > 1).then_some(id),

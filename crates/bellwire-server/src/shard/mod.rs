@@ -21,5 +21,5 @@ pub(crate) use self::{
     inbox::Inbox,
     local::{Clock, Local, Shared, on_all as local_on_all, random_u64},
     pipe::{Pipe, PipeBody},
-    thread::{ShardSeed, spawn},
+    thread::{MakeEngine, ShardSeed, spawn},
 };

@@ -2,11 +2,7 @@
 
 use std::{io, net::TcpListener, rc::Rc, sync::Arc, thread::JoinHandle};
 
-use bellwire_core::{
-    memory::{MemoryConfig, MemoryEngine},
-    position::Epoch,
-    shard::Shard,
-};
+use bellwire_core::{engine::Backplane, memory::MemoryConfig, position::Epoch, shard::Shard};
 use rustix::thread::{CpuSet, sched_setaffinity};
 use tokio::{
     runtime::{Builder, LocalOptions},
@@ -21,6 +17,9 @@ use super::{
 };
 use crate::access::{Gate, Policy};
 
+/// Makes a shard's part of the engine.
+pub(crate) type MakeEngine = fn(MemoryConfig) -> Box<dyn Backplane>;
+
 /// What a shard is made of.
 #[derive(Debug)]
 pub(crate) struct ShardSeed {
@@ -28,6 +27,7 @@ pub(crate) struct ShardSeed {
     pub(crate) shared: Arc<Shared>,
     pub(crate) policy: Arc<Policy>,
     pub(crate) epoch: Epoch,
+    pub(crate) engine: MakeEngine,
     pub(crate) listener: TcpListener,
     /// The admin listener is served by the first shard.
     pub(crate) admin: Option<TcpListener>,
@@ -68,6 +68,7 @@ async fn serve(seed: ShardSeed) -> io::Result<()> {
         shared,
         policy,
         epoch,
+        engine,
         listener,
         admin,
         mut ended,
@@ -76,7 +77,7 @@ async fn serve(seed: ShardSeed) -> io::Result<()> {
     let gate = Rc::new(Gate::new(policy));
     let config = &shared.config;
     let sockets = Epoll::new(config.limits.keep_alive_timeout)?;
-    let engine = MemoryEngine::new(MemoryConfig {
+    let engine = engine(MemoryConfig {
         shard: id,
         shards: shared.inboxes.len(),
         epoch,
@@ -91,7 +92,7 @@ async fn serve(seed: ShardSeed) -> io::Result<()> {
         id,
         shared.settings.clone(),
         sockets,
-        Box::new(engine),
+        engine,
         Box::new(SessionGate(Rc::clone(&gate))),
         random_u64(),
         shared.clock.now(),
