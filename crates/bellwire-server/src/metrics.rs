@@ -15,7 +15,10 @@ use prometheus_client::{
     registry::Registry,
 };
 
-use crate::shard::{Shared, local_on_all};
+use crate::{
+    problem::ERROR_CODES,
+    shard::{Shared, local_on_all},
+};
 
 /// The content type of [`gather`]'s text.
 pub(crate) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -147,6 +150,9 @@ fn connections(registry: &mut Registry, totals: &Totals, shared: &Shared) {
     registry.register("connections_opened", "Sessions opened", opened);
     registry.register("connections_closed", "Sessions ended, by cause", closed);
     let refused = Family::<ByCode, Count>::default();
+    for code in ERROR_CODES {
+        refused.get_or_create(&ByCode { code: code.name });
+    }
     for (&code, &count) in &totals.refusals {
         refused.get_or_create(&ByCode { code }).inc_by(count);
     }

@@ -19,7 +19,7 @@ use hyper::{
 use super::{Answer, Asked, Body, Refused, body, query::Wanted};
 use crate::{
     access::Purpose,
-    problem::Problem,
+    problem::{LIMIT, OVERLOADED, Problem},
     shard::{Pipe, PipeBody, Room, Streaming, never},
 };
 
@@ -146,7 +146,11 @@ impl Asked<'_> {
         if wanted.channels.len() > settings.max_channels_per_connection {
             let max = settings.max_channels_per_connection;
             let detail = format!("a connection subscribes to at most {max} channels");
-            return Err(Problem::invalid("channel", detail).into());
+            return Err(Problem {
+                field: Some("channel"),
+                ..Problem::new(LIMIT, detail)
+            }
+            .into());
         }
         if wanted.raw && wanted.channels.len() != 1 {
             return Err(Problem::invalid("format", "format=raw takes exactly one channel").into());
@@ -243,6 +247,7 @@ impl Asked<'_> {
 
     /// A stream that ends at once and says when to come back.
     fn come_back_later(&self) -> Response<Body> {
+        self.local.count_refusal(OVERLOADED.name);
         let retry = self.local.shared.config.retry;
         let (low, high) = (retry.min.as_millis(), retry.max.as_millis());
         let drawn = low + u128::from(crate::shard::random_u64()) % (high - low + 1);

@@ -268,7 +268,10 @@ async fn serve(
     let handover = tokio::select! {
         biased;
         handover = driven => handover?,
-        () = head_is_late(&accepted, limits.handshake_timeout) => return Ok(()),
+        () = head_is_late(&accepted, limits.handshake_timeout) => {
+            local.count_refusal("handshake_timeout");
+            return Ok(());
+        }
     };
     let Some(handover) = handover else {
         return Ok(());
