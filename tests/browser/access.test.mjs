@@ -85,20 +85,27 @@ const ALLOWED = { sse: "open", ws: "open", poll: 200, publish: 200 };
 const REFUSED_ELSEWHERE = { sse: "refused", ws: "refused", poll: "blocked", publish: "blocked" };
 const REFUSED_HERE = { sse: "refused", ws: "refused", poll: 401, publish: 401 };
 
-/** Tries each transport and a publish from inside the page. */
+/**
+ * Tries each transport and a publish from inside the page. A WebSocket may open before it says
+ * who it is, so what counts is whether it is greeted or closed.
+ */
 function tryEverything(page, origin) {
   return page.evaluate(async (base) => {
-    const outcome = (target, dispose) =>
+    const stream = (source) =>
       new Promise((resolve) => {
-        target.onopen = () => resolve("open");
-        target.onerror = () => resolve("refused");
-      }).finally(() => dispose(target));
+        source.addEventListener("hello", () => resolve("open"));
+        source.onerror = () => resolve("refused");
+      }).finally(() => source.close());
+    const greeted = (socket) =>
+      new Promise((resolve) => {
+        socket.onmessage = ({ data }) => JSON.parse(data).hello && resolve("open");
+        socket.onclose = () => resolve("refused");
+      }).finally(() => socket.close());
     const status = (path, init) =>
       fetch(`${base}${path}`, init).then((response) => response.status, () => "blocked");
-    const close = (target) => target.close();
     return {
-      sse: await outcome(new EventSource(`${base}/v1/sse?channel=demo`), close),
-      ws: await outcome(new WebSocket(`${base.replace("http", "ws")}/v1/ws?channel=demo`), close),
+      sse: await stream(new EventSource(`${base}/v1/sse?channel=demo`)),
+      ws: await greeted(new WebSocket(`${base.replace("http", "ws")}/v1/ws?channel=demo`)),
       poll: await status("/v1/poll?channel=demo&timeout=0"),
       publish: await status("/v1/channels/demo", { method: "POST", body: "intruder" }),
     };

@@ -48,8 +48,8 @@ test("200 cuts of one EventSource on three channels lose and repeat nothing", as
 
   const seen = await all();
   for (const [index, channel] of CHANNELS.entries()) {
-    const dense = Array.from({ length: published[index] }, (_, n) => n + 1);
-    assert.deepEqual(seen[channel], dense, `${channel}: each message once and in order`);
+    assert.equal(firstDisorder(seen[channel]), null, `${channel}: each once and in order`);
+    assert.equal(seen[channel].length, published[index], `${channel}: all of them`);
   }
   assert.deepEqual(await page.evaluate(() => window.gaps), []);
   assert.equal(proxy.streams[0]["last-event-id"], undefined);
@@ -59,6 +59,12 @@ test("200 cuts of one EventSource on three channels lose and repeat nothing", as
   }
   t.diagnostic(`${proxy.streams.length - 1} reconnects, ${published.join(" + ")} messages`);
 });
+
+/** Where 1, 2, 3, … is interrupted, with what surrounds it. */
+function firstDisorder(numbers) {
+  const at = numbers.findIndex((number, index) => number !== index + 1);
+  return at === -1 ? null : { at, found: numbers.slice(Math.max(0, at - 3), at + 3) };
+}
 
 /** Runs in the page. */
 function receive(channels) {

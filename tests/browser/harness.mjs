@@ -20,6 +20,10 @@ const CHROMIUM_FLAGS = [
   "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
   "--disable-background-networking", "--disable-component-update", "--disable-sync",
 ];
+/** The server takes every BELLWIRE_ variable for a setting. */
+const ENVIRONMENT = Object.fromEntries(
+  Object.entries(process.env).filter(([name]) => !name.startsWith("BELLWIRE_")),
+);
 /** Ms after which a condition that has not come true fails its test. */
 const PATIENCE_MS = 20_000;
 
@@ -29,7 +33,8 @@ export async function startServer(t, { port = 0, flags = [], config = "" } = {})
   const file = join(directory, "bellwire.toml");
   await writeFile(file, config);
   const args = ["serve", "--dev", "--listen", `127.0.0.1:${port}`, "--config", file, ...flags];
-  const said = /http:\/\/[^\s/]+:\d+\/(\?key=[\w-]+)?/;
+  const keyed = flags.includes("--dev-public");
+  const said = keyed ? /http:\/\/\S+\/\?key=\S+/ : /http:\/\/[^\s/]+:\d+\//;
   const { found, stop } = await startProgram(t, { program: BINARY, args, said, directory });
   const { href: url, origin, port: bound, searchParams } = new URL(found);
   return { url, origin, port: bound, key: searchParams.get("key"), stop };
@@ -129,7 +134,7 @@ function temporaryDirectory() {
  * `said`. Both are gone when the test ends.
  */
 async function startProgram(t, { program, args, said, directory }) {
-  const child = spawn(program, args, { stdio: ["ignore", "pipe", "pipe"] });
+  const child = spawn(program, args, { stdio: ["ignore", "pipe", "pipe"], env: ENVIRONMENT });
   const exited = once(child, "exit");
   const stop = async () => {
     child.kill("SIGKILL");
