@@ -391,6 +391,7 @@ impl<S: Sockets> Shard<S> {
             gaps,
             denied,
             deadline,
+            found: 0,
         }));
         self.answer(ix, at_once);
         self.plan(ix);

@@ -114,6 +114,8 @@ pub(super) struct Held {
     pub(super) gaps: Vec<crate::envelope::ChannelGap>,
     pub(super) denied: Vec<super::Refused>,
     pub(super) deadline: u64,
+    /// Bytes of messages at hand when it was last looked at.
+    pub(super) found: usize,
 }
 
 /// The parameters of a poll.

@@ -24,10 +24,13 @@ impl<S: Sockets> Shard<S> {
             answer = self.collect(ix, limit);
         }
         let connection = self.connection(ix);
-        let Phase::Held(held) = &connection.phase else { return false };
-        // What has to be read from the log first is waited for, rather than answered in parts.
-        let waits = !answer.missing.is_empty();
-        if !at_once && (waits || answer.messages.is_empty() && held.gaps.is_empty()) {
+        let Phase::Held(held) = &mut connection.phase else { return false };
+        // What has to be read from the log first is waited for, rather than answered in parts: as
+        // long as that brings more, since pages may push each other out.
+        let nothing = answer.messages.is_empty() && held.gaps.is_empty();
+        let grows = answer.messages.is_empty() || answer.messages.len() > held.found;
+        held.found = answer.messages.len();
+        if !at_once && (nothing || !answer.missing.is_empty() && grows) {
             let generation = connection.name.generation;
             for (entry_ix, after) in answer.missing {
                 self.want_page(ConnectionRef { ix, generation }, entry_ix, after);
@@ -72,7 +75,7 @@ impl<S: Sockets> Shard<S> {
                 .filter(|(sub, cursor)| sub.live && **cursor < self.channels[sub.channel].head)
                 .count();
             let share = left.checked_div(behind).unwrap_or(0).max(1);
-            let before = left;
+            let mut advanced = false;
             found.missing.clear();
             for (nth, subscription) in subscriptions.iter().enumerate() {
                 let entry = &mut self.channels[subscription.channel];
@@ -89,7 +92,9 @@ impl<S: Sockets> Shard<S> {
                 };
                 let chunk = chunk.borrow();
                 let Some(run) = chunk.run(cursor, share.min(left), room) else {
+                    // The log says that nothing is retained up to here.
                     found.cursors[nth] = end;
+                    advanced = true;
                     continue;
                 };
                 if run.end - run.start > room && !found.messages.is_empty() {
@@ -98,8 +103,9 @@ impl<S: Sockets> Shard<S> {
                 found.messages.extend_from_slice(&chunk.bytes()[run.start..run.end]);
                 found.cursors[nth] = run.last;
                 left -= run.count;
+                advanced = true;
             }
-            if left == before {
+            if !advanced {
                 return found;
             }
         }
