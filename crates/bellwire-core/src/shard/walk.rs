@@ -150,14 +150,14 @@ fn gather(
     let mut gathered = Gathered::default();
     let composite = connection.name.format.is_composite();
     let mut room = SEND_BYTES;
-    for nth in 0..connection.subscriptions.len() {
+    'full: for nth in 0..connection.subscriptions.len() {
         let subscription = &mut connection.subscriptions[nth];
         let entry_ix = subscription.channel;
         let mut cursor = subscription.cursor;
         while subscription.live && cursor < channels[entry_ix].head {
             if gathered.pieces.len() == SEND_PIECES || room == 0 {
                 gathered.more = true;
-                return gathered;
+                break 'full;
             }
             let format = connection.name.format;
             let Some((chunk, source, end)) = channels[entry_ix].chunk_for(cursor, format, spare)
@@ -177,7 +177,7 @@ fn gather(
             };
             if run.end - run.start > room && !gathered.pieces.is_empty() {
                 gathered.more = true;
-                return gathered;
+                break 'full;
             }
             room = room.saturating_sub(run.end - run.start);
             cursor = run.last;
