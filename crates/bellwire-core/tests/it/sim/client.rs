@@ -7,8 +7,7 @@ use bellwire_core::{
     access::Access,
     cursor::Cursor,
     engine::ShardId,
-    format::{Format, Framing, SseContent, SseFormat},
-    shard::{ConnectionId, ConnectionRef, Open, Poll, Release, SocketKey, Transport},
+    shard::{ConnectionId, ConnectionRef, Open, Poll, Release, SocketKey},
 };
 use bellwire_wire::websocket::{Opcode, encode_masked_close, encode_masked_frame};
 use serde_json::{Value, json};
@@ -17,22 +16,9 @@ use super::{
     book::{Allowed, Book, Stand},
     ledger::Ledger,
     reader::{Reader, Said},
+    way::Way,
     world::World,
 };
-
-/// How a client connects.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Way {
-    /// With `?channel=` and `?cursor=`.
-    WebSocket,
-    /// Bare, with commands.
-    Commands,
-    Sse(SseFormat),
-    Poll {
-        limit: usize,
-        timeout_ms: u64,
-    },
-}
 
 /// What a command waits for.
 #[derive(Debug)]
@@ -387,27 +373,5 @@ impl Link {
         let req = reply["req"].as_u64();
         let asked = req.and_then(|req| self.asked.remove(&req));
         asked.ok_or_else(|| format!("a reply to nothing: {reply}"))
-    }
-}
-
-impl Way {
-    fn wires(self) -> (Transport, Format, Reader) {
-        match self {
-            Self::WebSocket | Self::Commands => (
-                Transport::WebSocket,
-                Format::WebSocket,
-                Reader::websocket(false),
-            ),
-            Self::Sse(format) => {
-                let chunked = format.framing == Framing::Chunked;
-                let raw = format.content == SseContent::Raw;
-                (
-                    Transport::Sse,
-                    Format::Sse(format),
-                    Reader::sse(chunked, raw),
-                )
-            }
-            Self::Poll { .. } => (Transport::Poll, Format::Json, Reader::poll()),
-        }
     }
 }

@@ -14,19 +14,25 @@ mod client;
 
 mod faults;
 
-mod ids;
+pub(crate) mod ids;
 
 pub(crate) mod ledger;
 
 mod random;
 
-mod reader;
+pub(crate) mod reader;
+
+mod plan;
+
+mod rest;
 
 mod run;
 
 pub(crate) mod sockets;
 
 pub(crate) mod tap;
+
+mod way;
 
 mod world;
 

@@ -192,7 +192,15 @@ impl SseReader {
                 id: id.to_owned(),
                 number: number_in(data).ok_or_else(|| format!("a broken payload {data:?}"))?,
             },
-            _ => message(&parse(data)?)?,
+            _ => {
+                let said = message(&parse(data)?)?;
+                if let Said::Message { id: own, .. } = &said
+                    && !id.split('.').any(|part| part == own)
+                {
+                    return Err(format!("{own} came under the id {id}"));
+                }
+                said
+            }
         })
     }
 }

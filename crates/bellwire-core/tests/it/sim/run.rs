@@ -3,42 +3,38 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use bellwire_core::{
-    channel::{Channel, Pattern},
-    engine::{Draft, IdempotencyKey, MaxCatchup},
-    format::{Framing, SseContent, SseFormat},
-    namespace::{Namespace, Namespaces, Retention},
+    channel::Channel,
+    engine::{Draft, IdempotencyKey},
     publication::{EventName, Payload},
-    shard::{Cause, Input, Settings},
+    shard::{Cause, Input},
 };
 
 use super::{
-    bearers::user_access,
-    client::{Client, Way},
+    client::Client,
     faults::Fault,
+    plan::{CHANNELS, CLIENTS, client, plan, way},
     random::Random,
-    world::{Plan, World},
+    way::Way,
+    world::World,
 };
 
 /// Steps before everything comes to rest.
 const STEPS: usize = 1_500;
-/// Channels, each with a rule of its own: two partitions for the ordinary ones.
-const CHANNELS: [&str; 7] = [
-    "plain:1", "plain:2", "short:1", "short:2", "aged:1", "late:1", "none:1",
-];
-const CLIENTS: usize = 5;
 /// What may be held for one connection alone (D8): one answer with the longest message, as it grew.
 const OWN_BYTES: usize = 96 << 10;
 
 /// A run under way.
-struct Run {
-    world: World,
-    clients: Vec<Client>,
-    random: Random,
+pub(super) struct Run {
+    pub(super) world: World,
+    pub(super) clients: Vec<Client>,
+    pub(super) random: Random,
     numbers: u64,
     /// Publishes with a key, for repetition: number, channel, payload.
     keyed: Vec<(u64, String, String)>,
     trace: bool,
-    step: usize,
+    pub(super) step: usize,
+    /// Many messages are so long that tails roll over.
+    heavy: bool,
 }
 
 /// What a run has seen, so that a change that tests nothing any more is noticed.
@@ -67,6 +63,7 @@ impl Seen {
 pub(crate) fn play(seed: u64, fault: Option<Fault>, trace: bool) -> Result<Seen, String> {
     let mut random = Random::new(seed);
     let world = World::new(plan(&mut random, fault), seed);
+    let heavy = random.one_in(4);
     let clients = (0..CLIENTS)
         .map(|n| client(n, &world, &mut random))
         .collect();
@@ -78,6 +75,7 @@ pub(crate) fn play(seed: u64, fault: Option<Fault>, trace: bool) -> Result<Seen,
         keyed: Vec::new(),
         trace,
         step: 0,
+        heavy,
     };
     let mut seen = Seen::default();
     // A panic is a finding like any other, and needs its seed as well.
@@ -95,66 +93,6 @@ pub(crate) fn play(seed: u64, fault: Option<Fault>, trace: bool) -> Result<Seen,
         }
     }
     Ok(seen)
-}
-
-fn plan(random: &mut Random, fault: Option<Fault>) -> Plan {
-    let default = Namespaces::default()
-        .of(&Channel::parse("x").unwrap())
-        .clone();
-    let rule = |pattern, count, age_ms, max_delay_ms| Namespace {
-        pattern: Pattern::parse(pattern).unwrap(),
-        history: Retention {
-            count,
-            bytes: 1 << 20,
-            age_ms,
-        },
-        max_delay_ms,
-        ..default.clone()
-    };
-    let rules = vec![
-        rule("short:*", 4, 600_000, 0),
-        rule("aged:*", 100, 400, 0),
-        rule("late:*", 100, 600_000, 40),
-        rule("none:*", 0, 600_000, 0),
-    ];
-    let settings = Settings {
-        namespaces: std::sync::Arc::new(Namespaces::new(rules, default)),
-        heartbeat_ms: 1_500,
-        close_timeout_ms: 700,
-        max_catchup: MaxCatchup {
-            count: *random.pick(&[1_000, 1_000, 7]),
-            bytes: 4 << 20,
-        },
-        catchup_bytes: *random.pick(&[64 << 20, 3_000]),
-        max_output_bytes: 2_000,
-        max_answer_bytes: 6_000,
-        ..Settings::default()
-    };
-    Plan {
-        shards: random.within(1, 4),
-        settings,
-        inbox_bytes: *random.pick(&[4 << 20, 4 << 20, 700, 0]),
-        max_channels: *random.pick(&[1_000, 1_000, 1]),
-        short_one_in: *random.pick(&[0, 2, 5]),
-        fault,
-    }
-}
-
-fn client(n: usize, world: &World, random: &mut Random) -> Client {
-    let mut channels: Vec<&str> = Vec::new();
-    for _ in 0..random.within(1, 3) {
-        let channel = *random.pick(&CHANNELS);
-        if !channels.contains(&channel) {
-            channels.push(channel);
-        }
-    }
-    if random.one_in(4) {
-        channels.push("@me");
-    }
-    let access = user_access(&format!("u{n}"), &["*"], u64::MAX - 1);
-    let mut client = Client::new(&format!("u{n}"), &channels, access, world);
-    client.earliest = random.one_in(4);
-    client
 }
 
 impl Run {
@@ -243,7 +181,7 @@ impl Run {
         self.send_up(n, max);
     }
 
-    fn send_up(&mut self, n: usize, max: usize) -> bool {
+    pub(super) fn send_up(&mut self, n: usize, max: usize) -> bool {
         let Some(link) = &mut self.clients[n].link else {
             return false;
         };
@@ -297,9 +235,11 @@ impl Run {
         let channel = if self.random.one_in(10) {
             format!("@u{}", self.random.below(CLIENTS))
         } else {
-            (*self.random.pick(&CHANNELS)).to_owned()
+            let among = if self.heavy { 3 } else { CHANNELS.len() };
+            (*self.random.pick(&CHANNELS[..among])).to_owned()
         };
         let length = match self.random.below(20) {
+            0..8 if self.heavy => self.random.within(9_000, 40_000),
             0 => self.random.within(9_000, 40_000),
             1..4 => self.random.within(100, 3_000),
             _ => self.random.below(40),
@@ -337,7 +277,7 @@ impl Run {
         self.connect_by(n, way);
     }
 
-    fn connect_by(&mut self, n: usize, way: Way) {
+    pub(super) fn connect_by(&mut self, n: usize, way: Way) {
         let shard = self.random.below(self.world.shards.len());
         let capacity = *self.random.pick(&[40, 300, 5_000, 1 << 20]);
         let client = &mut self.clients[n];
@@ -416,7 +356,7 @@ impl Run {
         }
     }
 
-    fn check(&self, seen: &mut Seen) -> Result<(), String> {
+    pub(super) fn check(&self, seen: &mut Seen) -> Result<(), String> {
         if let Some(broken) = &self.world.ledger.borrow().broken {
             return Err(broken.clone());
         }
@@ -434,95 +374,5 @@ impl Run {
             seen.pages += shard.stats().pages;
         }
         Ok(())
-    }
-
-    /// Everybody comes back and reads; then nothing may be missing.
-    fn rest(&mut self, seen: &mut Seen) -> Result<(), String> {
-        for round in 0..25 {
-            for n in 0..CLIENTS {
-                if self.clients[n].link.is_none() {
-                    let single = self.clients[n].channels.len() == 1;
-                    let way = if round < 8 {
-                        way(&mut self.random, single)
-                    } else {
-                        Way::WebSocket
-                    };
-                    self.connect_by(n, way);
-                }
-            }
-            self.drain_all()?;
-            self.world.advance(100);
-            self.drain_all()?;
-            self.step += 1;
-            if round < 12 {
-                self.leave_polls();
-            }
-        }
-        self.check(seen)?;
-        for client in &self.clients {
-            client
-                .complete()
-                .map_err(|wrong| format!("{}: {wrong}", client.name))?;
-        }
-        Ok(())
-    }
-
-    /// Polls end, so that everybody is on a stream at the end.
-    fn leave_polls(&mut self) {
-        for client in &mut self.clients {
-            let polls = |link: &super::client::Link| matches!(link.way, Way::Poll { .. });
-            if client.link.as_ref().is_some_and(polls) && !self.random.one_in(3) {
-                client.link = None;
-            }
-        }
-    }
-
-    fn drain_all(&mut self) -> Result<(), String> {
-        for _ in 0..4_000 {
-            self.world.settle();
-            let mut quiet = true;
-            for n in 0..CLIENTS {
-                let Some(link) = &self.clients[n].link else {
-                    continue;
-                };
-                let (shard, socket, connection) = (link.shard, link.socket, link.connection);
-                let sockets = self.world.shards[shard].sockets();
-                sockets.set_capacity(socket, 1 << 20);
-                let writable = sockets.take_writable(socket);
-                quiet &= !writable && sockets.readable(socket) == 0;
-                if writable {
-                    self.world
-                        .with(shard, |shard, now| shard.writable(connection, now));
-                }
-                let read = self.clients[n].read(&mut self.world, 1 << 20);
-                read.map_err(|wrong| format!("u{n}: {wrong}"))?;
-                quiet &= !self.send_up(n, 1 << 20);
-            }
-            if quiet && self.world.busy_links().is_empty() {
-                return Ok(());
-            }
-        }
-        Err("does not come to rest".to_owned())
-    }
-}
-
-fn way(random: &mut Random, single: bool) -> Way {
-    let framing = *random.pick(&[Framing::Chunked, Framing::Plain]);
-    match random.below(6) {
-        0 => Way::WebSocket,
-        1 => Way::Commands,
-        2 | 3 => Way::Sse(SseFormat {
-            framing,
-            own_id: single || random.one_in(2),
-            content: match random.below(3) {
-                0 if single => SseContent::Raw,
-                1 => SseContent::Named,
-                _ => SseContent::Envelope,
-            },
-        }),
-        _ => Way::Poll {
-            limit: *random.pick(&[1, 5, 100]),
-            timeout_ms: *random.pick(&[0, 300]),
-        },
     }
 }

@@ -65,6 +65,11 @@ impl Tap {
     pub(crate) fn release_late(&self, now: Now) {
         self.0.borrow_mut().release_late(now);
     }
+
+    /// Whether interest is kept back.
+    pub(crate) fn has_late(&self) -> bool {
+        !self.0.borrow().late.is_empty()
+    }
 }
 
 impl Inner {
