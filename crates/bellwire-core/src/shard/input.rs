@@ -29,6 +29,7 @@ impl<S: Sockets> Shard<S> {
             return Input::Gone;
         };
         found.clock.heard = now.mono.max(found.clock.heard);
+        found.flags.pinged = false;
         if !found.name.transport.is_websocket() {
             // Nothing is expected on a stream of events.
             return Input::Continue;

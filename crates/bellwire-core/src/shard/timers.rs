@@ -48,11 +48,10 @@ impl<S: Sockets> Shard<S> {
             Transport::Poll => u64::MAX,
             Transport::Sse => clock.sent + heartbeat,
             Transport::WebSocket | Transport::Echo => {
-                clock
-                    .sent
-                    .min(clock.heard)
-                    .max(self.now.mono.saturating_sub(heartbeat))
-                    + heartbeat
+                // One ping, then as long again for an answer.
+                let patience = if connection.flags.pinged { 2 } else { 1 };
+                let heard = clock.heard + patience * heartbeat;
+                heard.min(clock.sent + heartbeat)
             }
         };
         phase.min(heartbeat).min(self.expiry(connection))
@@ -128,7 +127,9 @@ impl<S: Sockets> Shard<S> {
             Transport::WebSocket | Transport::Echo => {
                 if now >= clock.heard + 2 * heartbeat {
                     self.depart(ix, Cause::Silent);
-                } else if now >= clock.sent.min(clock.heard) + heartbeat {
+                } else if now >= clock.sent + heartbeat
+                    || now >= clock.heard + heartbeat && !connection.flags.pinged
+                {
                     self.say_heartbeat(ix);
                 }
             }

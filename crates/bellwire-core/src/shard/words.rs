@@ -101,6 +101,7 @@ impl<S: Sockets> Shard<S> {
             (Format::Json, _) => return,
         };
         connection.output().push(Pinned::Static(heartbeat));
+        connection.flags.pinged = true;
         self.make_ready(ix);
     }
 
