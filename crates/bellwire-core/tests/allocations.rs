@@ -146,7 +146,7 @@ fn per_publication(pairs: u32) -> usize {
     for socket in 0..2 * pairs {
         open(&mut shard, socket, "news", &access);
     }
-    let channel = Channel::parse("news").unwrap();
+    let channel = Channel::parse("news").expect("a valid name");
     let mut publish = |count: usize| {
         for _ in 0..count {
             let draft = Draft {

@@ -99,7 +99,7 @@ impl Node {
             )
         });
         let shards = shards.collect();
-        let mut names = (0..).map(|n| Channel::parse(&format!("c{n}")).unwrap());
+        let mut names = (0..).map(|n| Channel::parse(&format!("c{n}")).expect("a valid name"));
         let channel = names.find(|name| name.hash() % PARTITIONS as u64 == HOME as u64);
         Self {
             shards,

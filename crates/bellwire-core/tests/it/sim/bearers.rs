@@ -27,7 +27,9 @@ impl Authenticator for Tokens {
     }
 
     fn grant(&self, text: &str, _access: &Access, now: Now) -> Result<Grant, Refusal> {
-        let (channel, expires) = text.split_once(' ').ok_or(refusal("grant_invalid"))?;
+        let (channel, expires) = text
+            .split_once(' ')
+            .ok_or_else(|| refusal("grant_invalid"))?;
         let expires = expires.parse().unwrap_or_default();
         if expires <= now.wall {
             return Err(refusal("grant_expired"));
@@ -48,7 +50,7 @@ fn refusal(code: &'static str) -> Refusal {
 pub(crate) fn user_access(user: &str, patterns: &[&str], expires: u64) -> Access {
     let patterns: Box<[Pattern]> = patterns
         .iter()
-        .map(|pattern| Pattern::parse(pattern).unwrap())
+        .map(|pattern| Pattern::parse(pattern).expect("a valid name"))
         .collect();
     let permissions = Permissions {
         subscribe: patterns.clone(),
@@ -56,14 +58,14 @@ pub(crate) fn user_access(user: &str, patterns: &[&str], expires: u64) -> Access
         history: patterns.clone(),
         presence: patterns,
     };
-    let user = UserId::parse(user).unwrap();
+    let user = UserId::parse(user).expect("a valid name");
     Access::user_until(user, Arc::new(permissions), expires)
 }
 
 /// A grant to subscribe to one channel.
 pub(crate) fn grant(channel: &str, expires: u64) -> Grant {
     Grant {
-        channel: Channel::parse(channel).unwrap(),
+        channel: Channel::parse(channel).expect("a valid name"),
         rights: Rights {
             subscribe: true,
             ..Rights::default()

@@ -12,6 +12,10 @@ mod book;
 
 mod client;
 
+mod desk;
+
+mod endings;
+
 mod faults;
 
 pub(crate) mod ids;
@@ -27,6 +31,8 @@ mod plan;
 mod rest;
 
 mod run;
+
+mod sessions;
 
 pub(crate) mod sockets;
 

@@ -27,10 +27,10 @@ pub(super) const CHANNELS: [&str; 7] = [
 pub(super) const CLIENTS: usize = 5;
 pub(super) fn plan(random: &mut Random, fault: Option<Fault>) -> Plan {
     let default = Namespaces::default()
-        .of(&Channel::parse("x").unwrap())
+        .of(&Channel::parse("x").expect("a valid name"))
         .clone();
     let rule = |pattern, count, age_ms, max_delay_ms| Namespace {
-        pattern: Pattern::parse(pattern).unwrap(),
+        pattern: Pattern::parse(pattern).expect("a valid name"),
         history: Retention {
             count,
             bytes: 1 << 20,

@@ -21,8 +21,8 @@ impl Random {
         self.state = old
             .wrapping_mul(6_364_136_223_846_793_005)
             .wrapping_add(1_442_695_040_888_963_407);
-        let xored = u32::try_from((((old >> 18) ^ old) >> 27) & 0xffff_ffff).unwrap();
-        xored.rotate_right(u32::try_from(old >> 59).unwrap())
+        let xored = u32::try_from((((old >> 18) ^ old) >> 27) & 0xffff_ffff).expect("32 bits");
+        xored.rotate_right(u32::try_from(old >> 59).expect("5 bits"))
     }
 
     /// A number below `bound`, which is not 0.

@@ -174,7 +174,8 @@ impl SseReader {
                 self.id = id;
             }
         }
-        if self.chunks.as_ref().is_some_and(|chunks| chunks.ended) {
+        let ended = self.chunks.as_ref().is_some_and(|chunks| chunks.ended);
+        if ended && !bytes.is_empty() {
             said.push(Said::End);
         }
         Ok(())

@@ -82,7 +82,7 @@ pub(crate) fn play(seed: u64, fault: Option<Fault>, trace: bool) -> Result<Seen,
     let played = catch_unwind(AssertUnwindSafe(|| run.play(&mut seen)));
     let outcome = played.unwrap_or_else(|panic| {
         let text = panic.downcast_ref::<String>().map(String::as_str);
-        let text = text.or(panic.downcast_ref::<&str>().copied());
+        let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
         Err(format!("panic: {}", text.unwrap_or_default()))
     });
     outcome.map_err(|wrong| format!("step {}: {wrong}", run.step))?;
@@ -254,9 +254,9 @@ impl Run {
         let event = self
             .random
             .one_in(5)
-            .then(|| EventName::parse("tick").unwrap());
+            .then(|| EventName::parse("tick").expect("a valid name"));
         Draft {
-            channel: Channel::parse(channel).unwrap(),
+            channel: Channel::parse(channel).expect("a valid name"),
             event: event.filter(|_| key.is_none()),
             user: None,
             payload: Payload::json(payload),
