@@ -140,6 +140,10 @@ impl<S: Sockets> Shard<S> {
     fn end_expired_grants(&mut self, ix: Ix) {
         let now = self.now;
         let connection = &mut self.connections[ix as usize];
+        if let Phase::Attaching(_) = connection.phase {
+            // What hello waits for must not go before it; the next look comes soon.
+            return;
+        }
         let Some(grants) = &mut connection.grants else {
             return;
         };
