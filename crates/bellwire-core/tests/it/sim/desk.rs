@@ -71,6 +71,11 @@ pub(super) struct Desk {
 impl Desk {
     /// `few:*` keeps two publications, the rest the default.
     pub(super) fn new(settings: Settings) -> Self {
+        Self::beside(settings, 1)
+    }
+
+    /// On the first of several shards, so that the others' channels take a message to attach to.
+    pub(super) fn beside(settings: Settings, shards: usize) -> Self {
         let namespaces = Namespaces::default();
         let default = namespaces.of(&channel("x"));
         let few = Namespace {
@@ -82,7 +87,7 @@ impl Desk {
             ..default.clone()
         };
         let plan = Plan {
-            shards: 1,
+            shards,
             settings: Settings {
                 namespaces: Arc::new(Namespaces::new(vec![few], default.clone())),
                 ..settings

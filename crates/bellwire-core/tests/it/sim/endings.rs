@@ -145,6 +145,22 @@ fn d8_a_reader_that_stopped_costs_nothing_per_publication() {
 }
 
 #[test]
+fn a_stalled_reader_among_many_holds_nobody_up() {
+    let mut desk = desk();
+    let stalled = desk.open_narrow(Visit::to(&["news"]), 100);
+    let prompt: Vec<_> = (0..40).map(|_| desk.open(Visit::to(&["news"]))).collect();
+    let mut expected = vec!["hello".to_owned()];
+    for _ in 0..20 {
+        expected.push(desk.publish_padded("news", 10_000).to_string());
+        desk.world.settle();
+    }
+    for visitor in prompt {
+        assert_eq!(words(&desk.hear(visitor)), expected);
+    }
+    assert_eq!(words(&desk.hear(stalled)), expected);
+}
+
+#[test]
 fn d8_a_client_that_does_not_read_its_replies_is_not_read() {
     let mut desk = Desk::new(Settings {
         max_output_bytes: 1_000,

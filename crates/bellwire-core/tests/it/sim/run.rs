@@ -10,6 +10,7 @@ use bellwire_core::{
 };
 
 use super::{
+    bearers::user_access,
     client::Client,
     faults::Fault,
     plan::{CHANNELS, CLIENTS, client, plan, way},
@@ -77,6 +78,9 @@ pub(crate) fn play(seed: u64, fault: Option<Fault>, trace: bool) -> Result<Seen,
         step: 0,
         heavy,
     };
+    if heavy {
+        run.crowd();
+    }
     let mut seen = Seen::default();
     // A panic is a finding like any other, and needs its seed as well.
     let played = catch_unwind(AssertUnwindSafe(|| run.play(&mut seen)));
@@ -103,6 +107,16 @@ impl Run {
             self.check(seen)?;
         }
         self.rest(seen)
+    }
+
+    /// Readers that never read, so that tails have to be kept for some.
+    fn crowd(&mut self) {
+        for n in 0..40 {
+            let access = user_access("crowd", &["*"], u64::MAX - 1);
+            let mut idle = Client::new("crowd", &CHANNELS[..3], access, &self.world);
+            let shard = n % self.world.shards.len();
+            idle.connect(&mut self.world, shard, Way::WebSocket, 40);
+        }
     }
 
     fn act(&mut self) -> Result<(), String> {

@@ -198,6 +198,19 @@ fn d10_a_grant_ends_its_subscription_alone() {
 }
 
 #[test]
+fn a_grant_that_ends_while_its_channel_attaches_does_not_hold_hello_up() {
+    let mut desk = Desk::beside(Settings::default(), 64);
+    let access = desk.user(&[], 600_000);
+    let grants = vec![grant("b", desk.expiry(5_000))];
+    let visit = Visit::to(&["b"]).with(access);
+    let visitor = desk.open(Visit { grants, ..visit });
+    desk.world.advance(6_000);
+    assert_eq!(words(&desk.hear(visitor)), ["hello"]);
+    desk.wait(200);
+    assert_eq!(words(&desk.hear(visitor)), ["denied grant_expired"]);
+}
+
+#[test]
 fn a_poll_answers_at_once_only_with_a_cursor_or_something_to_say() {
     let mut desk = desk();
     let poll = |cursor: &str| Poll {
