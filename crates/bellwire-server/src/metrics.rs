@@ -151,7 +151,7 @@ fn connections(registry: &mut Registry, totals: &Totals, shared: &Shared) {
     registry.register("connections_closed", "Sessions ended, by cause", closed);
     let refused = Family::<ByCode, Count>::default();
     for code in ERROR_CODES {
-        refused.get_or_create(&ByCode { code: code.name });
+        drop(refused.get_or_create(&ByCode { code: code.name }));
     }
     for (&code, &count) in &totals.refusals {
         refused.get_or_create(&ByCode { code }).inc_by(count);

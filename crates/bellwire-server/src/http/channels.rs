@@ -105,15 +105,19 @@ impl Asked<'_> {
                 _ => {}
             }
         }
-        let known = self.gather(prefix, after, limit).await;
-        let seen = known.iter().filter(|(channel, _)| access.sees(channel));
-        let rows: Vec<Row<'_>> = seen
-            .take(limit)
+        let mut known = self.gather(prefix, after, limit).await;
+        // A page may show less than it went through: inboxes are for operators only.
+        let more = known.len() >= limit;
+        known.truncate(limit);
+        let after = known
+            .last()
+            .filter(|_| more)
+            .map(|(channel, _)| channel.as_str());
+        let rows: Vec<Row<'_>> = known
+            .iter()
+            .filter(|(channel, _)| access.sees(channel))
             .map(|(channel, known)| row(channel, known))
             .collect();
-        let after = (rows.len() == limit)
-            .then(|| rows.last().map(|row| row.channel))
-            .flatten();
         let listing = Listing {
             channels: rows,
             after,
