@@ -114,7 +114,7 @@ pub(super) struct Held {
     pub(super) gaps: Vec<crate::envelope::ChannelGap>,
     pub(super) denied: Vec<super::Refused>,
     pub(super) deadline: u64,
-    /// Bytes of messages at hand when it was last looked at.
+    /// The most bytes of messages that were at hand when it was looked at.
     pub(super) found: usize,
 }
 

@@ -29,7 +29,7 @@ impl<S: Sockets> Shard<S> {
         // long as that brings more, since pages may push each other out.
         let nothing = answer.messages.is_empty() && held.gaps.is_empty();
         let grows = answer.messages.is_empty() || answer.messages.len() > held.found;
-        held.found = answer.messages.len();
+        held.found = held.found.max(answer.messages.len());
         if !at_once && (nothing || !answer.missing.is_empty() && grows) {
             let generation = connection.name.generation;
             for (entry_ix, after) in answer.missing {
