@@ -30,7 +30,6 @@ mod idempotency;
 
 mod partition;
 
-
 use std::{collections::BTreeMap, sync::Arc};
 
 pub use self::{idempotency::IDEMPOTENCY_WINDOW_MS, lag::PUBLISH_WAIT_MS};

@@ -171,7 +171,10 @@ impl<S: Sockets> Shard<S> {
     /// How many connections have not been told to leave.
     #[must_use]
     pub fn remaining(&self) -> usize {
-        self.connections.iter().filter(|(_, connection)| !connection.is_closing()).count()
+        self.connections
+            .iter()
+            .filter(|(_, connection)| !connection.is_closing())
+            .count()
     }
 
     /// Whether the connection still exists.
