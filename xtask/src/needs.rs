@@ -13,6 +13,9 @@ use crate::{Options, run};
 /// The fuzzer's version, which `fuzz/run.sh` pins as well; a test compares the two.
 pub(crate) const CARGO_FUZZ: &str = "0.13.2";
 
+/// The last CPython under which the Autobahn suite runs; `pyenv` builds it where it is missing.
+const AUTOBAHN_PYTHON: &str = "2.7.18";
+
 /// A program, how to see that it is there and good, and what brings it on Debian.
 struct Tool {
     probe: &'static [&'static str],
@@ -67,6 +70,7 @@ pub(crate) fn satisfy(root: &Path, options: Options) -> Result<()> {
     packages(options)?;
     rust_component("fmt", "rustfmt", options)?;
     rust_component("clippy", "clippy", options)?;
+    autobahn_python(options)?;
     if options.quick {
         return Ok(());
     }
@@ -119,6 +123,19 @@ fn rust_component(subcommand: &str, name: &str, options: Options) -> Result<()> 
         bail!("missing: {name}; run `rustup component add {name}`");
     }
     run(Command::new("rustup").args(["component", "add", name]))
+}
+
+fn autobahn_python(options: Options) -> Result<()> {
+    if works(&["pyenv", "prefix", AUTOBAHN_PYTHON]) || works(&["python2.7", "--version"]) {
+        return Ok(());
+    }
+    if !options.install {
+        bail!("missing: CPython 2.7 for the Autobahn suite; run `pyenv install {AUTOBAHN_PYTHON}`");
+    }
+    run(Command::new("pyenv").args(["install", "--skip-existing", AUTOBAHN_PYTHON])).context(
+        "CPython 2.7 for the Autobahn suite needs pyenv (https://github.com/pyenv/pyenv), \
+         which builds it, and the headers of zlib and OpenSSL (zlib1g-dev, libssl-dev)",
+    )
 }
 
 fn cargo_fuzz(root: &Path, options: Options) -> Result<()> {

@@ -6,5 +6,6 @@
 
 mod layering;
 mod links;
+mod spec;
 mod tidy;
 mod tree;
