@@ -163,7 +163,11 @@ impl Book {
         }
         match (reason.as_str(), page.presented, page.stand) {
             ("retention" | "slow_consumer" | "limit", _, Stand::At(at)) => {
-                if last != Some(at) && !(page.presented == Stand::Fresh && last.is_none()) {
+                // A later position is the same one where nothing lies between.
+                let begins = last.is_some_and(|last| {
+                    last >= at && ledger.count(&channel, at.tag, at.offset, last.offset) == 0
+                });
+                if !begins && !(page.presented == Stand::Fresh && last.is_none()) {
                     return wrong("a gap that begins elsewhere");
                 }
                 let lost = ledger.count(&channel, at.tag, at.offset, resume.offset);
