@@ -2,7 +2,9 @@
 //! `bellwire-client`, and a proxy that breaks connections on demand. Dev only; it must not know
 //! how the server is built, only what it promises on the wire.
 
+pub mod checker;
 pub mod credentials;
+pub mod hop;
 pub mod http;
 pub mod process;
 pub mod proxy;
