@@ -165,9 +165,11 @@ impl Book {
             ("retention" | "slow_consumer" | "limit", _, Stand::At(at)) => {
                 // A later position is the same one where nothing lies between.
                 let begins = last.is_some_and(|last| {
-                    last >= at && ledger.count(&channel, at.tag, at.offset, last.offset) == 0
+                    let between = ledger.count(&channel, at.tag, at.offset, last.offset);
+                    last.tag == at.tag && last.offset >= at.offset && between == 0
                 });
-                if !begins && !(page.presented == Stand::Fresh && last.is_none()) {
+                let never_asked = page.presented == Stand::Fresh && last.is_none();
+                if !(begins || never_asked) {
                     return wrong("a gap that begins elsewhere");
                 }
                 let lost = ledger.count(&channel, at.tag, at.offset, resume.offset);
