@@ -24,7 +24,9 @@ impl<S: Sockets> Shard<S> {
             answer = self.collect(ix, limit);
         }
         let connection = self.connection(ix);
-        let Phase::Held(held) = &mut connection.phase else { return false };
+        let Phase::Held(held) = &mut connection.phase else {
+            return false;
+        };
         // What has to be read from the log first is waited for, rather than answered in parts: as
         // long as that brings more, since pages may push each other out.
         let nothing = answer.messages.is_empty() && held.gaps.is_empty();
@@ -62,7 +64,11 @@ impl<S: Sockets> Shard<S> {
     fn collect(&mut self, ix: Ix, limit: usize) -> Collected {
         let connection = &self.connections[ix as usize];
         let mut found = Collected {
-            cursors: connection.subscriptions.iter().map(|sub| sub.cursor).collect(),
+            cursors: connection
+                .subscriptions
+                .iter()
+                .map(|sub| sub.cursor)
+                .collect(),
             ..Collected::default()
         };
         let mut left = limit;
@@ -80,7 +86,10 @@ impl<S: Sockets> Shard<S> {
             for (nth, subscription) in subscriptions.iter().enumerate() {
                 let entry = &mut self.channels[subscription.channel];
                 let cursor = found.cursors[nth];
-                let room = self.settings.max_answer_bytes.saturating_sub(found.messages.len());
+                let room = self
+                    .settings
+                    .max_answer_bytes
+                    .saturating_sub(found.messages.len());
                 if !subscription.live || cursor >= entry.head || left == 0 || room == 0 {
                     continue;
                 }
@@ -100,7 +109,9 @@ impl<S: Sockets> Shard<S> {
                 if run.end - run.start > room && !found.messages.is_empty() {
                     continue;
                 }
-                found.messages.extend_from_slice(&chunk.bytes()[run.start..run.end]);
+                found
+                    .messages
+                    .extend_from_slice(&chunk.bytes()[run.start..run.end]);
                 found.cursors[nth] = run.last;
                 left -= run.count;
                 advanced = true;

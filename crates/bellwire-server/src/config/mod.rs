@@ -1,6 +1,6 @@
 //! The settings of a node: one table drives flags, environment and TOML.
 //!
-//! [`load`] merges the layers (flag over environment over file over default), checks them and
+//! [`load()`] merges the layers (flag over environment over file over default), checks them and
 //! remembers where each value came from. The rest of the server reads [`Config`], whose values
 //! are known to be consistent. Reads files it is pointed to; opens no sockets.
 

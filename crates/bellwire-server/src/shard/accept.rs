@@ -75,7 +75,7 @@ impl Accepted {
         self.had_body.set(true);
     }
 
-    /// Leaves the socket to a session. The route then returns [`never`].
+    /// Leaves the socket to a session. The route then returns [`never()`].
     pub(crate) fn hand_over(&self, open: impl FnOnce(SocketKey) -> Open + 'static) {
         self.handover.replace(Some(Handover {
             after_response: false,
@@ -218,10 +218,7 @@ async fn serve(
         seat,
         leftover,
     } = idle;
-    let progress = Rc::new(Progress {
-        flushed: Cell::new(true),
-        asked: Cell::new(false),
-    });
+    let progress = Rc::new(Progress::of_a_new_connection());
     let Ok(stream) = tokio::net::TcpStream::from_std(stream) else {
         return Ok(());
     };
@@ -308,6 +305,15 @@ struct Progress {
     flushed: Cell<bool>,
     /// A request has arrived.
     asked: Cell<bool>,
+}
+
+impl Progress {
+    fn of_a_new_connection() -> Self {
+        Self {
+            flushed: Cell::new(true),
+            asked: Cell::new(false),
+        }
+    }
 }
 
 /// The socket under hyper, with what had been read before, and watched for unflushed writes.
