@@ -10,6 +10,8 @@ const ANSWER_MS = 4_000;
 const EVENT_SOURCE_RETRY_MS = 3_000;
 /** Seconds a poll is held: short, so that a browser short of connections can take turns. */
 const HOLD_S = 10;
+/** Ms between a poll that brought nothing and the next: long enough for others to take a turn. */
+const TURN_MS = 200;
 
 /** What to say when a request is not even sent. */
 export const CROWDED =
@@ -245,8 +247,9 @@ function openPoll(link) {
       if (hold === 0) link.push({ hello: { cursor } });
       else link.answered();
       for (const gap of gaps ?? []) link.push({ gap });
-      for (const envelope of messages ?? []) link.push(envelope);
+      for (const envelope of messages) link.push(envelope);
       for (const refusal of denied ?? []) link.push({ denied: refusal });
+      if (hold > 0 && messages.length === 0) await new Promise((next) => setTimeout(next, TURN_MS));
     }
   };
   run().catch((error) => link.lost(error.message));
