@@ -85,6 +85,11 @@ impl View<'_> {
     /// Resolves a start and cuts short what is longer than a client may catch up on.
     pub(super) fn resolve_within(&self, start: Start, max: MaxCatchup) -> Resolved {
         let mut resolved = self.resolve(start);
+        if resolved.gap.is_none() && self.is_nothing_after(resolved.start) {
+            // From the head on the shard needs no page of the log to go on.
+            resolved.start = self.head;
+            return resolved;
+        }
         let Some((resume, next)) = self.newest_that_fit(resolved.start, max) else {
             return resolved;
         };
@@ -103,6 +108,11 @@ impl View<'_> {
     /// The offset of the oldest retained publication.
     pub(super) fn oldest(&self) -> Option<u64> {
         self.log.map(|log| log.oldest().position.offset)
+    }
+
+    fn is_nothing_after(&self, offset: u64) -> bool {
+        self.log
+            .is_none_or(|log| log.index_after(offset) == log.publications().len())
     }
 
     fn unknown(&self) -> Resolved {

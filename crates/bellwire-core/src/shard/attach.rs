@@ -57,6 +57,13 @@ pub struct Open {
     pub poll: Option<Poll>,
 }
 
+impl Attaching {
+    /// What is asked for, where the session is a poll.
+    pub(super) fn poll_mut(&mut self) -> Option<&mut Poll> {
+        self.poll.as_mut()
+    }
+}
+
 /// What is known of a session whose channels are being attached.
 #[derive(Debug, Default)]
 pub(super) struct Attaching {
@@ -266,7 +273,7 @@ impl<S: Sockets> Shard<S> {
         self.resolved(connection, nth, attached, asked);
     }
 
-    /// The backplane is out of reach: asked again at the next tick, the session waits.
+    /// The backplane is out of reach: a command is refused, a session is sent away to try again.
     pub(super) fn attach_failed(
         &mut self,
         connection: ConnectionRef,

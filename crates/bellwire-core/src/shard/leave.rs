@@ -22,6 +22,14 @@ impl<S: Sockets> Shard<S> {
         if connection.is_closing() {
             return;
         }
+        if let Phase::Attaching(attaching) = &mut connection.phase
+            && let Some(poll) = attaching.poll_mut()
+        {
+            // A poll is answered once it knows its cursor, and then goes.
+            poll.timeout_ms = 0;
+            poll.close = true;
+            return;
+        }
         if let Phase::Held(held) = &mut connection.phase {
             // A poll ends with an empty answer; the next one is told what is wrong.
             held.poll.close = true;
