@@ -30,6 +30,7 @@ mod replies;
 pub mod report;
 mod settings;
 mod sockets;
+mod subscriptions;
 mod tail;
 mod timers;
 mod walk;
