@@ -1,0 +1,62 @@
+//! Python environments for programs that nobody here wrote: made once, from pinned requirements,
+//! kept beside the build. Where an interpreter is missing the test fails and says what to install.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+/// The directory of builds.
+fn target() -> &'static Path {
+    let tmp = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    tmp.parent().expect("it lies in the target directory")
+}
+
+/// A file of `tests/external`.
+pub(super) fn external(name: &str) -> PathBuf {
+    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/external");
+    Path::new(root).join(name)
+}
+
+/// An environment in the target directory: made by `make` where it is not there yet, or was made
+/// from other requirements.
+pub(super) fn environment(
+    name: &str,
+    requirements: &[&str],
+    make: impl FnOnce(&Path, &[PathBuf]),
+) -> PathBuf {
+    let home = target().join(name);
+    let files: Vec<PathBuf> = requirements.iter().map(|file| external(file)).collect();
+    let read = |file| fs::read_to_string(file).expect("requirements are in tests/external");
+    let wanted: String = files.iter().map(read).collect();
+    let stamp = home.join("made-from.txt");
+    if fs::read_to_string(&stamp).ok().as_deref() != Some(wanted.as_str()) {
+        if home.exists() {
+            fs::remove_dir_all(&home).expect("an old environment can be removed");
+        }
+        fs::create_dir_all(&home).expect("the target directory can be written");
+        make(&home, &files);
+        fs::write(&stamp, wanted).expect("the target directory can be written");
+    }
+    home
+}
+
+/// Runs a command to its end and gives what it printed.
+pub(super) fn must(command: &mut Command) -> String {
+    let output = command.output();
+    let output = output.unwrap_or_else(|error| panic!("{command:?} does not start: {error}"));
+    let printed = String::from_utf8_lossy(&output.stdout).into_owned();
+    let complaint = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        output.status.success(),
+        "{command:?}:\n{printed}\n{complaint}"
+    );
+    printed
+}
+
+/// Whether a program starts.
+pub(super) fn starts(program: &Path) -> bool {
+    let run = Command::new(program).arg("--version").output();
+    run.is_ok_and(|output| output.status.success())
+}
