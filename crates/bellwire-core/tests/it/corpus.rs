@@ -1,4 +1,8 @@
 //! Replays the committed fuzz corpus, so that a past finding stays fixed on every test run.
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test fails by panicking, its helpers too"
+)]
 
 use std::path::Path;
 

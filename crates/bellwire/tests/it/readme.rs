@@ -1,6 +1,10 @@
 //! Every shell example of the README is run as it stands there, section by section, each with a
 //! server of its own; only ports are replaced. Examples that start the server, or that go on
 //! receiving, run until they have shown what they promise.
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test fails by panicking, its helpers too"
+)]
 
 use std::{
     fmt::Write as _,
