@@ -4,20 +4,20 @@
 import { once } from "node:events";
 import { connect, createServer } from "node:net";
 
-/** A stream is cut after at most this many bytes of its body. */
-const LONGEST_CUT = 4_000;
-/** The first stream lives long enough to hear hello, so that there is an id to resume from. */
-const FIRST_CUT = 1_500;
+/** One stream in so many is cut in its first bytes, which is where it catches up. */
+const EARLY = 4;
+/** The others live for at most so many ms, so that the page keeps up with its publishers. */
+const LONGEST_LIFE_MS = 200;
 
-/** Starts a proxy to `port`; `cuts` is how many streams it cuts before it leaves them alone. */
+/** Starts a proxy to `port`. Once `armed` it cuts `cuts` streams, then leaves them alone. */
 export async function startCuttingProxy(t, { port, cuts, seed }) {
   const random = generator(seed);
-  const proxy = { cut: 0, streams: [] };
+  const proxy = { armed: false, cut: 0, streams: [] };
   const sockets = new Set();
 
   const server = createServer((client) => {
     const upstream = connect(port, "127.0.0.1");
-    let budget = Infinity;
+    let deadline = Infinity;
     let headSent = false;
     for (const socket of [client, upstream]) {
       sockets.add(socket);
@@ -36,8 +36,8 @@ export async function startCuttingProxy(t, { port, cuts, seed }) {
       head += bytes;
       if (head.includes("\r\n\r\n")) {
         if (head.startsWith("GET /v1/sse")) {
-          const shortest = proxy.streams.push(parseHead(head)) === 1 ? FIRST_CUT : 1;
-          budget = shortest + Math.floor(random() * LONGEST_CUT);
+          proxy.streams.push(parseHead(head));
+          deadline = random() < 1 / EARLY ? 0 : Date.now() + random() * LONGEST_LIFE_MS;
         }
         head = "";
       }
@@ -46,14 +46,14 @@ export async function startCuttingProxy(t, { port, cuts, seed }) {
     upstream.on("data", (bytes) => {
       // Over plain HTTP, Chromium takes a head that was cut short for a whole one: without its
       // content type an EventSource gives up for good. So the body is what gets cut.
-      if (!headSent) budget += bytes.indexOf("\r\n\r\n") + 4;
+      const body = headSent ? 0 : bytes.indexOf("\r\n\r\n") + 4;
       headSent = true;
-      budget -= bytes.length;
-      if (budget > 0 || proxy.cut === cuts) return client.write(bytes);
+      const spared = !proxy.armed || proxy.cut === cuts || Date.now() < deadline;
+      if (spared) return client.write(bytes);
       proxy.cut += 1;
       upstream.destroy();
       // Either way a stream can end: closed by a proxy, or reset.
-      const last = bytes.subarray(0, bytes.length + budget);
+      const last = bytes.subarray(0, body + Math.floor(random() * (bytes.length - body)));
       if (random() < 0.5) client.end(last);
       else client.write(last, () => client.resetAndDestroy());
     });
