@@ -14,7 +14,7 @@ use std::{
     time::Duration,
 };
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, setrlimit};
 
 use crate::wait::{self, SOON};
 
@@ -331,6 +331,19 @@ impl Server {
             .sum();
         Duration::from_millis(ticks * 1_000 / rustix::param::clock_ticks_per_second())
     }
+}
+
+/// Lets this process open as many descriptors as it may, for tests with many clients.
+///
+/// # Panics
+/// When the operating system refuses what it allows.
+pub fn raise_descriptor_limit() {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: limit.maximum,
+        ..limit
+    };
+    setrlimit(Resource::Nofile, raised).expect("the soft limit may rise to the hard one");
 }
 
 fn locked(log: &Mutex<String>) -> MutexGuard<'_, String> {

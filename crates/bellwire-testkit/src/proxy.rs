@@ -3,6 +3,7 @@
 //! a server; it must not know what passes through it.
 
 use std::{
+    future::Future,
     io,
     net::SocketAddr,
     sync::{
@@ -50,7 +51,8 @@ pub struct Rules {
     pub stall_up: bool,
     /// Bytes to the client per second.
     pub throttle: Option<u32>,
-    /// Ends each connection once it has brought the client exactly so many bytes.
+    /// Ends each connection once it has brought the client exactly so many bytes; not for
+    /// [`Cut::TowardsServer`], which is about the other direction.
     pub cut_after: Option<(usize, Cut)>,
     /// New connections are reset at once.
     pub refuse: bool,
@@ -187,62 +189,65 @@ fn reset(stream: &TcpStream) {
 async fn relay(
     client: TcpStream,
     shared: &Shared,
-    mut cuts: broadcast::Receiver<Cut>,
+    cuts: broadcast::Receiver<Cut>,
 ) -> io::Result<()> {
     let server = TcpStream::connect(shared.upstream).await?;
     client.set_nodelay(true)?;
     server.set_nodelay(true)?;
     let (from_client, to_client) = client.into_split();
     let (from_server, to_server) = server.into_split();
-    let mut down = Pump {
-        from: from_server,
-        to: to_client,
+    let pump = |from, to, direction| Pump {
+        from,
+        to,
+        direction,
         rules: shared.rules.subscribe(),
+        cuts: cuts.resubscribe(),
         passed: 0,
-        counter: Some(&shared.bytes_down),
+        counter: &shared.bytes_down,
     };
-    let mut up = Pump {
-        from: from_client,
-        to: to_server,
-        rules: shared.rules.subscribe(),
-        passed: 0,
-        counter: None,
-    };
-    let (mut down_open, mut up_open) = (true, true);
-    while down_open || up_open {
-        let cut = tokio::select! {
-            ended = down.run(), if down_open => ended?,
-            ended = up.run(), if up_open => match ended? {
-                Some(cut) => Some(cut),
-                // What the client closes the server sees closed, and the other way round.
-                None => Some(Cut::TowardsServer),
-            },
-            cut = cuts.recv() => Some(cut.map_err(io::Error::other)?),
-        };
-        match cut {
-            Some(Cut::Reset) => {
-                reset(down.to.as_ref());
-                reset(up.to.as_ref());
-                return Ok(());
-            }
-            Some(Cut::Fin) => {
-                down.to.shutdown().await?;
-                up.to.shutdown().await?;
-                // A socket closed over unread bytes would send a reset, so both are read out.
-                tokio::join!(discard(&mut down.from), discard(&mut up.from));
-                return Ok(());
-            }
-            Some(Cut::TowardsServer) => {
-                up.to.shutdown().await?;
-                up_open = false;
-            }
-            Some(Cut::TowardsClient) | None => {
-                down.to.shutdown().await?;
-                down_open = false;
-            }
+    let mut up = pump(from_client, to_server, Direction::Up);
+    let mut down = pump(from_server, to_client, Direction::Down);
+    // The receiver that was there first has what was said while the upstream was connected.
+    down.cuts = cuts;
+    match both(up.run(), down.run()).await? {
+        Ending::Closed => {}
+        Ending::Reset => {
+            reset(down.to.as_ref());
+            reset(up.to.as_ref());
+        }
+        Ending::Fin => {
+            down.to.shutdown().await?;
+            up.to.shutdown().await?;
+            // A socket closed over unread bytes would send a reset, so both are read out.
+            tokio::join!(discard(&mut down.from), discard(&mut up.from));
         }
     }
     Ok(())
+}
+
+/// Runs two directions until both are closed or one is cut.
+async fn both(
+    up: impl Future<Output = io::Result<Ending>>,
+    down: impl Future<Output = io::Result<Ending>>,
+) -> io::Result<Ending> {
+    let (mut up, mut down) = (std::pin::pin!(up), std::pin::pin!(down));
+    let (mut up_open, mut down_open) = (true, true);
+    while up_open || down_open {
+        let ending = tokio::select! {
+            ending = &mut up, if up_open => {
+                up_open = false;
+                ending?
+            }
+            ending = &mut down, if down_open => {
+                down_open = false;
+                ending?
+            }
+        };
+        if ending != Ending::Closed {
+            return Ok(ending);
+        }
+    }
+    Ok(Ending::Closed)
 }
 
 async fn discard(from: &mut OwnedReadHalf) {
@@ -250,76 +255,122 @@ async fn discard(from: &mut OwnedReadHalf) {
     while matches!(from.read(&mut buffer).await, Ok(read) if read > 0) {}
 }
 
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Direction {
+    /// From the client to the server.
+    Up,
+    /// From the server to the client.
+    Down,
+}
+
+/// What a direction came to.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Ending {
+    /// Its end was passed on; the other direction goes on.
+    Closed,
+    /// Both directions end, with a reset.
+    Reset,
+    /// Both directions end, each with a FIN.
+    Fin,
+}
+
 /// One direction of one connection.
 struct Pump<'a> {
     from: OwnedReadHalf,
     to: OwnedWriteHalf,
+    direction: Direction,
     rules: watch::Receiver<Rules>,
+    cuts: broadcast::Receiver<Cut>,
     passed: usize,
-    /// Counts what goes to clients; directions without it go to the server.
-    counter: Option<&'a AtomicUsize>,
+    /// Counts what goes to clients.
+    counter: &'a AtomicUsize,
 }
 
 impl Pump<'_> {
-    /// Passes bytes on until the end of the stream (nothing) or until a rule ends it.
-    async fn run(&mut self) -> io::Result<Option<Cut>> {
-        let is_down = self.counter.is_some();
+    /// Passes bytes on until the end of the stream or a cut.
+    async fn run(&mut self) -> io::Result<Ending> {
         let mut buffer = vec![0; PIECE];
         loop {
-            let stalled = |rules: &Rules| {
-                if is_down {
-                    rules.stall_down
-                } else {
-                    rules.stall_up
-                }
-            };
-            let rules = *self
-                .rules
-                .wait_for(|rules| !stalled(rules))
-                .await
-                .map_err(io::Error::other)?;
+            let rules = *self.rules.borrow_and_update();
             let room = self.room(&rules);
-            if room == 0 {
-                return Ok(rules.cut_after.map(|(_, cut)| cut));
+            if room == 0
+                && let Some((_, cut)) = rules.cut_after
+                && let Some(ending) = self.cut(cut).await?
+            {
+                return Ok(ending);
             }
-            let piece = match rules.throttle {
-                // Ten pieces a second.
-                Some(rate) if is_down => room.min(rate.div_ceil(10) as usize).min(PIECE),
-                _ => room.min(PIECE),
-            };
-            let read = tokio::select! {
-                read = self.from.read(&mut buffer[..piece]) => read?,
-                // A rule that changes while nothing comes counts for what comes next.
-                changed = self.rules.changed() => {
-                    changed.map_err(io::Error::other)?;
-                    continue;
+            let (piece, stalled) = (self.piece(&rules, room), self.is_stalled(&rules));
+            // What waits here was not read yet, so nothing is lost whoever comes first.
+            tokio::select! {
+                cut = self.cuts.recv() => {
+                    if let Some(ending) = self.cut(cut.map_err(io::Error::other)?).await? {
+                        return Ok(ending);
+                    }
                 }
-            };
-            if read == 0 {
-                return Ok(None);
+                changed = self.rules.changed() => changed.map_err(io::Error::other)?,
+                read = self.from.read(&mut buffer[..piece]), if room > 0 && !stalled => {
+                    let read = read?;
+                    if read == 0 {
+                        self.to.shutdown().await?;
+                        return Ok(Ending::Closed);
+                    }
+                    self.pass(&rules, &buffer[..read]).await?;
+                }
             }
-            if is_down && rules.throttle.is_some() {
-                sleep(Duration::from_millis(100)).await;
-            }
+        }
+    }
+
+    async fn pass(&mut self, rules: &Rules, bytes: &[u8]) -> io::Result<()> {
+        if self.direction == Direction::Down && rules.throttle.is_some() {
+            sleep(Duration::from_millis(100)).await;
+        }
+        if !rules.delay.is_zero() {
             sleep(rules.delay).await;
-            // A stall that began while this piece was on its way holds it.
-            self.rules
-                .wait_for(|rules| !stalled(rules))
-                .await
-                .map_err(io::Error::other)?;
-            self.to.write_all(&buffer[..read]).await?;
-            self.passed += read;
-            if let Some(counter) = self.counter {
-                counter.fetch_add(read, Ordering::SeqCst);
+        }
+        self.to.write_all(bytes).await?;
+        self.passed += bytes.len();
+        if self.direction == Direction::Down {
+            self.counter.fetch_add(bytes.len(), Ordering::SeqCst);
+        }
+        Ok(())
+    }
+
+    /// Does to this direction what a cut says, if it concerns it.
+    async fn cut(&mut self, cut: Cut) -> io::Result<Option<Ending>> {
+        Ok(match (cut, self.direction) {
+            (Cut::Reset, _) => Some(Ending::Reset),
+            (Cut::Fin, _) => Some(Ending::Fin),
+            (Cut::TowardsServer, Direction::Up) | (Cut::TowardsClient, Direction::Down) => {
+                self.to.shutdown().await?;
+                Some(Ending::Closed)
             }
+            (Cut::TowardsServer, Direction::Down) | (Cut::TowardsClient, Direction::Up) => None,
+        })
+    }
+
+    fn is_stalled(&self, rules: &Rules) -> bool {
+        match self.direction {
+            Direction::Up => rules.stall_up,
+            Direction::Down => rules.stall_down,
         }
     }
 
     /// How much may pass before a rule ends the connection.
     fn room(&self, rules: &Rules) -> usize {
         match rules.cut_after {
-            Some((bytes, _)) if self.counter.is_some() => bytes.saturating_sub(self.passed),
+            Some((bytes, _)) if self.direction == Direction::Down => {
+                bytes.saturating_sub(self.passed)
+            }
             _ => usize::MAX,
         }
+    }
+
+    /// How much is passed on at once; a throttled line takes ten pieces a second.
+    fn piece(&self, rules: &Rules, room: usize) -> usize {
+        let piece = match rules.throttle {
+            Some(rate) if self.direction == Direction::Down => rate.div_ceil(10) as usize,
+            _ => PIECE,
+        };
+        piece.min(room).min(PIECE)
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{
     io::{self, Read},
-    net::TcpStream,
+    net::{Shutdown, TcpStream},
     time::{Duration, Instant},
 };
 
@@ -28,6 +28,13 @@ impl Member {
     #[must_use]
     pub fn has(&self, text: &str) -> bool {
         crate::http::find(&self.received, text.as_bytes()).is_some()
+    }
+
+    /// Ends it from this side.
+    pub fn leave(&mut self) {
+        // The server may have been faster.
+        drop(self.stream.shutdown(Shutdown::Both));
+        self.ended.get_or_insert_with(Instant::now);
     }
 }
 
@@ -60,6 +67,11 @@ impl Crowd {
         &self.members
     }
 
+    /// The same, to let some of them leave.
+    pub fn members_mut(&mut self) -> &mut [Member] {
+        &mut self.members
+    }
+
     /// How many have not ended.
     #[must_use]
     pub fn open(&self) -> usize {
@@ -73,7 +85,7 @@ impl Crowd {
     ///
     /// # Panics
     /// When the operating system refuses to wait.
-    pub fn read_until(&mut self, limit: Duration, mut done: impl FnMut(&Self) -> bool) -> bool {
+    pub fn read_until(&mut self, limit: Duration, mut done: impl FnMut(&mut Self) -> bool) -> bool {
         let deadline = Instant::now() + limit;
         loop {
             if done(self) {

@@ -97,6 +97,16 @@ impl WebSocket {
         &self.link
     }
 
+    /// Gives the connection away, for a reader with a loop of its own.
+    ///
+    /// # Panics
+    /// When items were received and not taken.
+    #[must_use]
+    pub fn into_link(self) -> Link {
+        assert!(self.items.is_empty(), "{:?} would be lost", self.items);
+        self.link
+    }
+
     /// Leaves pings unanswered from here on, as a peer that is gone.
     pub fn ignore_pings(&mut self) {
         self.answers_pings = false;
