@@ -26,6 +26,8 @@ pub struct Meeting {
     pub(super) history: u64,
     /// The number of the newest publication that may exist, by channel.
     sent: BTreeMap<String, AtomicU64>,
+    /// How often the server refused a publication for the time being.
+    pub(super) refused: AtomicU64,
     pushes: Sender<String>,
     address: Mutex<SocketAddr>,
     resumes_left: AtomicU64,
@@ -50,6 +52,7 @@ impl Meeting {
             shared: plan.channels.clone(),
             history: plan.history,
             sent: channels.map(|name| (name, AtomicU64::new(0))).collect(),
+            refused: AtomicU64::new(0),
             pushes,
             address: Mutex::new(plan.address),
             resumes_left: AtomicU64::new(plan.resumes),
@@ -189,7 +192,10 @@ impl Meeting {
 
     fn publish(&self, publisher: &mut Publisher, channel: &str) {
         self.sent[channel].fetch_add(1, Ordering::AcqRel);
+        let before = publisher.refused();
         publisher.publish(channel);
+        self.refused
+            .fetch_add(publisher.refused() - before, Ordering::AcqRel);
     }
 }
 

@@ -27,7 +27,7 @@ mod client;
 use std::{
     fmt,
     net::SocketAddr,
-    sync::{Arc, mpsc},
+    sync::{Arc, atomic::Ordering, mpsc},
     thread,
     time::{Duration, Instant},
 };
@@ -102,6 +102,8 @@ pub struct Report {
     pub ended_by_server: u64,
     /// Publications, each counted once.
     pub publications: u64,
+    /// Times that the server refused a publication, which was then tried again.
+    pub refused: u64,
     /// Clients for whom received + announced lost is not published.
     pub unbalanced: usize,
     /// The account of all clients.
@@ -120,10 +122,11 @@ impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "seed {}: {} publications in {:.1} s, {} resumes ({} beyond history, {} cut inside of \
+            "seed {}: {} publications ({} refused) in {:.1} s, {} resumes ({} beyond history, {} cut inside of \
              a frame, {} ended by the server), {} clients unbalanced; {}",
             self.seed,
             self.publications,
+            self.refused,
             self.took.as_secs_f64(),
             self.resumes,
             self.long_cuts,
@@ -180,7 +183,9 @@ pub fn run(plan: &Plan, meanwhile: impl FnOnce(&Meeting)) -> Report {
             .into_iter()
             .map(|client| client.join().expect("clients do not panic"))
             .collect();
-        report(plan, started, &published, &diaries)
+        let mut report = report(plan, started, &published, &diaries);
+        report.refused = meeting.refused.load(Ordering::Acquire);
+        report
     })
 }
 
@@ -222,6 +227,7 @@ fn report(
         mid_frame: 0,
         ended_by_server: 0,
         publications: published.total(),
+        refused: 0,
         unbalanced: 0,
         account: Account::default(),
     };

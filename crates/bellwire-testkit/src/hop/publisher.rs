@@ -27,6 +27,7 @@ pub struct Publisher {
     stream: TcpStream,
     pending: Vec<u8>,
     published: Published,
+    refused: u64,
 }
 
 impl Publisher {
@@ -53,6 +54,7 @@ impl Publisher {
             stream,
             pending,
             published,
+            refused: 0,
         })
     }
 
@@ -82,7 +84,7 @@ impl Publisher {
                         serde_json::from_str(&body).expect("an acknowledgement is JSON");
                     return self.published.acknowledged(channel, &answer.id);
                 }
-                503 => {}
+                503 => self.refused += 1,
                 other => panic!("publishing to {channel}: {other} {body}"),
             }
         }
@@ -92,6 +94,12 @@ impl Publisher {
     #[must_use]
     pub fn published(&self) -> &Published {
         &self.published
+    }
+
+    /// How often the server refused a publication for the time being.
+    #[must_use]
+    pub fn refused(&self) -> u64 {
+        self.refused
     }
 
     /// Ends the connection and hands over what was acknowledged.
