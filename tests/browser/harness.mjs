@@ -30,12 +30,13 @@ const PATIENCE_MS = 20_000;
 /** Starts `bellwire serve --dev`, on a free port by default; `url` is what it printed to open. */
 export async function startServer(t, { port = 0, flags = [], config = "" } = {}) {
   const directory = await temporaryDirectory();
-  const file = join(directory, "bellwire.toml");
-  await writeFile(file, config);
-  const args = ["serve", "--dev", "--listen", `127.0.0.1:${port}`, "--config", file, ...flags];
+  const settings = join(directory, "bellwire.toml");
+  await writeFile(settings, config);
+  const args = ["serve", "--dev", "--listen", `127.0.0.1:${port}`, "--config", settings, ...flags];
   const keyed = flags.includes("--dev-public");
   const said = keyed ? /http:\/\/\S+\/\?key=\S+/ : /http:\/\/[^\s/]+:\d+\//;
-  const { found, stop } = await startProgram(t, { program: BINARY, args, said, directory });
+  const program = { file: BINARY, args, said, directory, signal: "SIGKILL" };
+  const { found, stop } = await startProgram(t, program);
   const { href: url, origin, port: bound, searchParams } = new URL(found);
   return { url, origin, port: bound, key: searchParams.get("key"), stop };
 }
@@ -49,7 +50,8 @@ export async function openBrowser(t, flags = []) {
   const own = [`--user-data-dir=${directory}`, "--remote-debugging-port=0", "about:blank"];
   const args = [...CHROMIUM_FLAGS, ...flags, ...own];
   const said = /ws:\/\/127\.0\.0\.1:\d+\/\S+/;
-  const { found } = await startProgram(t, { program: CHROMIUM, args, said, directory });
+  const program = { file: CHROMIUM, args, said, directory, signal: "SIGTERM" };
+  const { found } = await startProgram(t, program);
   return chromium.connectOverCDP(found, { noDefaults: true });
 }
 
@@ -131,13 +133,14 @@ function temporaryDirectory() {
 
 /**
  * Starts a program that keeps its files in `directory`, and waits until its output matches
- * `said`. Both are gone when the test ends.
+ * `said`. Both are gone when the test ends: the server is killed, as it would drain first;
+ * Chromium is asked to go, as its children still write to its profile.
  */
-async function startProgram(t, { program, args, said, directory }) {
-  const child = spawn(program, args, { stdio: ["ignore", "pipe", "pipe"], env: ENVIRONMENT });
+async function startProgram(t, { file, args, said, directory, signal }) {
+  const child = spawn(file, args, { stdio: ["ignore", "pipe", "pipe"], env: ENVIRONMENT });
   const exited = once(child, "exit");
   const stop = async () => {
-    child.kill("SIGKILL");
+    child.kill(signal);
     await exited;
   };
   t.after(async () => {
@@ -153,7 +156,7 @@ async function startProgram(t, { program, args, said, directory }) {
     };
     child.stdout.on("data", read);
     child.stderr.on("data", read);
-    exited.then(([code]) => reject(new Error(`${program} ended with ${code}:\n${output}`)), reject);
+    exited.then(([code]) => reject(new Error(`${file} ended with ${code}:\n${output}`)), reject);
   });
   return { found, stop };
 }
