@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 
 use crate::{
     crowd::{Crowd, Wire},
@@ -134,7 +134,9 @@ impl Bench {
             let nth_due = start + Duration::from_secs(1) * broadcast_due / plan.broadcasts;
             if broadcast_due < plan.broadcasts * seconds && now >= nth_due {
                 broadcast_due += 1;
-                self.broadcast_publishers.publish("all", nth_due)?;
+                self.broadcast_publishers
+                    .publish("all", nth_due)
+                    .with_context(|| format!("broadcast {broadcast_due}"))?;
             }
             // What is measured is looked at first and often; the crowd in small pieces.
             let publishers = &self.single_publishers;
