@@ -43,6 +43,8 @@ pub(crate) struct Plan {
 struct Latencies {
     single: Vec<f64>,
     broadcast: Vec<f64>,
+    /// The longest time between two looks of the generator: what the machine itself adds.
+    pause: Duration,
 }
 
 struct Bench {
@@ -83,8 +85,8 @@ pub(crate) fn run(plan: &Plan) -> Result<()> {
     writeln!(
         out,
         "\n{}/s to single subscribers, {}/s to {}, {} s per round\n\n\
-         | round | single p50 ms | single p99 ms | broadcast p50 ms | broadcast p99 ms | core |\n\
-         |---|---|---|---|---|---|",
+         | round | single p50 ms | single p99 ms | broadcast p50 ms | broadcast p99 ms | core | \
+         generator's longest pause ms |\n|---|---|---|---|---|---|---|",
         plan.rate, plan.broadcasts, plan.subscribers, plan.seconds,
     )?;
     let mut p99 = Vec::new();
@@ -98,13 +100,14 @@ pub(crate) fn run(plan: &Plan) -> Result<()> {
         p99.push(quantile(&mut found.single, 0.99));
         writeln!(
             out,
-            "| {round} | {:.2} | {:.2} | {:.0} | {:.0} | {:.0} % |",
+            "| {round} | {:.2} | {:.2} | {:.0} | {:.0} | {:.0} % | {:.1} |",
             quantile(&mut found.single, 0.5),
             quantile(&mut found.single, 0.99),
             quantile(&mut found.broadcast, 0.5),
             quantile(&mut found.broadcast, 0.99),
             (server.cpu()? - cpu).as_secs_f64() * 100.0
                 / Duration::from_secs(plan.seconds).as_secs_f64(),
+            found.pause.as_secs_f64() * 1e3,
         )?;
     }
     writeln!(
@@ -122,8 +125,11 @@ impl Bench {
         let (mut single_due, mut broadcast_due) = (0, 0);
         let start = Instant::now();
         let seconds = u32::try_from(plan.seconds)?;
+        let mut last = start;
         loop {
             let now = Instant::now();
+            found.pause = found.pause.max(now - last);
+            last = now;
             let nth_due = start + Duration::from_secs(1) * single_due / plan.rate;
             if single_due < plan.rate * seconds && now >= nth_due {
                 single_due += 1;
