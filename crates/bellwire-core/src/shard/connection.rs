@@ -257,6 +257,8 @@ pub(super) struct Flags {
     pub(super) paused: bool,
     /// The socket is not kept after a poll's answer.
     pub(super) last_answer: bool,
+    /// Whose turn it is among the connection's channels.
+    pub(super) turn: u8,
     /// Pinged since the peer was last heard.
     pub(super) pinged: bool,
 }

@@ -94,7 +94,9 @@ impl<S: Sockets> Shard<S> {
                 }
             }
             Phase::Held(held) if now.mono >= held.deadline => {
-                self.answer(ix, true);
+                // Answered in its turn: a crowd that asked at once is not answered at once, so
+                // that only a few answers take memory at a time.
+                self.make_ready(ix);
                 return;
             }
             Phase::Held(_) | Phase::Attaching(_) | Phase::Open => {}

@@ -51,8 +51,14 @@ impl<S: Sockets> Shard<S> {
         if connection.flags.blocked {
             return true;
         }
-        let gathered = match connection.phase {
-            Phase::Held(_) => return self.answer(ix, false),
+        let gathered = match &connection.phase {
+            Phase::Held(held) => {
+                let over = self.now.mono >= held.deadline;
+                if self.answer(ix, over) {
+                    return true;
+                }
+                Gathered::default()
+            }
             Phase::Open => {
                 let flush = &mut self.flush;
                 flush.lines.clear();
@@ -150,7 +156,11 @@ fn gather(
     let mut gathered = Gathered::default();
     let composite = connection.name.format.is_composite();
     let mut room = SEND_BYTES;
-    'full: for nth in 0..connection.subscriptions.len() {
+    let count = connection.subscriptions.len();
+    // Each time another channel goes first, or one with a backlog would keep the others waiting.
+    let first = usize::from(connection.flags.turn) % count.max(1);
+    connection.flags.turn = connection.flags.turn.wrapping_add(1);
+    'full: for nth in (first..count).chain(0..first) {
         let subscription = &mut connection.subscriptions[nth];
         let entry_ix = subscription.channel;
         let mut cursor = subscription.cursor;
