@@ -271,9 +271,7 @@ impl Local {
         let mut more = self.handle_posts();
         more |= self.handle_readiness()?;
         more |= self.handle_reads();
-        for idle in self.with(|shard, _| shard.sockets().take_returned()) {
-            accept::serve_again(self, idle);
-        }
+        more |= self.handle_returned();
         let now = self.now().mono;
         if now >= self.last_tick.get() + 100 {
             self.last_tick.set(now);
@@ -346,6 +344,18 @@ impl Local {
     /// Requests that were refused, by error code.
     pub(crate) fn refusals(&self) -> BTreeMap<&'static str, u64> {
         self.refusals.borrow().clone()
+    }
+
+    /// Gives sockets whose next request has begun back to the HTTP library.
+    fn handle_returned(self: &Rc<Self>) -> bool {
+        let (returned, more) = self.with(|shard, _| {
+            let sockets = shard.sockets();
+            (sockets.take_returned(), sockets.has_returned())
+        });
+        for idle in returned {
+            accept::serve_again(self, idle);
+        }
+        more
     }
 
     /// A fresh public name for a connection.

@@ -25,6 +25,8 @@ use super::{census::Seat, closes::CloseLog, pipe::Pipe};
 
 /// Events taken from the kernel at once.
 const EVENTS: usize = 256;
+/// Answered polls taken up again at once.
+const RETURNS: usize = 32;
 
 /// A socket between two owners.
 #[derive(Debug)]
@@ -84,7 +86,7 @@ pub(crate) struct Epoll {
     /// Sockets to be read.
     reads: VecDeque<SocketKey>,
     /// Answered polls whose next request has begun to arrive.
-    returned: Vec<SocketKey>,
+    returned: VecDeque<SocketKey>,
     /// Answered polls that wait for their next request: until when, which, of which generation.
     parked: VecDeque<(u64, SocketKey, u32)>,
     keep_alive_ms: u64,
@@ -99,7 +101,7 @@ impl Epoll {
             slots: Slab::new(),
             generation: 0,
             reads: VecDeque::new(),
-            returned: Vec::new(),
+            returned: VecDeque::new(),
             parked: VecDeque::new(),
             keep_alive_ms: u64::try_from(keep_alive.as_millis()).unwrap_or(u64::MAX),
             now: 0,
@@ -213,7 +215,7 @@ impl Epoll {
         let Some(connection) = slot.connection else {
             // An answered poll: its next request, or its end.
             if flags.intersects(EventFlags::IN | gone) && slot.seat.is_some() {
-                self.returned.push(key);
+                self.returned.push_back(key);
             }
             return;
         };
@@ -306,13 +308,19 @@ impl Epoll {
         self.slots.get(key as usize)?.connection
     }
 
-    /// Answered polls whose next request has begun.
+    /// Answered polls whose next request has begun, some at a time: each is given buffers for its
+    /// head, which a crowd that asks at once would otherwise hold all together.
     pub(crate) fn take_returned(&mut self) -> Vec<Idle> {
-        let returned = std::mem::take(&mut self.returned);
+        let count = self.returned.len().min(RETURNS);
+        let returned: Vec<SocketKey> = self.returned.drain(..count).collect();
         returned
             .into_iter()
             .filter_map(|key| self.remove_idle(key))
             .collect()
+    }
+
+    pub(crate) fn has_returned(&self) -> bool {
+        !self.returned.is_empty()
     }
 
     /// Closes answered polls whose keep-alive is over.
@@ -405,7 +413,7 @@ impl Sockets for Epoll {
             Io::Tcp(_) if release == Release::Reuse && self.keep_alive_ms > 0 => {
                 slot.connection = None;
                 if slot.leftover.is_some() || slot.readable {
-                    self.returned.push(socket);
+                    self.returned.push_back(socket);
                 } else {
                     let until = self.now + self.keep_alive_ms;
                     self.parked.push_back((until, socket, slot.generation));
