@@ -246,7 +246,7 @@ impl Segment {
 pub struct SpareChunks(Vec<SharedChunk>);
 
 impl SpareChunks {
-    const MAX_CHUNKS: usize = 64;
+    const MAX_CHUNKS: usize = 16;
     const MAX_CHUNK_BYTES: usize = 64 << 10;
 
     fn take(&mut self) -> SharedChunk {

@@ -121,9 +121,10 @@ impl<S: Sockets> Shard<S> {
         let entry = &mut self.channels[entry_ix];
         let pages = entry.pages.get_or_insert_default();
         pages.reading = false;
-        pages.insert(Segment::from_page(start, end, publications));
+        let is_first = pages.is_empty();
+        self.flush.catchup_held -= pages.insert(Segment::from_page(start, end, publications));
         let waiting = std::mem::take(&mut pages.waiting);
-        if !self.flush.paged.contains(&entry_ix) {
+        if is_first {
             self.flush.paged.push_back(entry_ix);
         }
         for connection in waiting {

@@ -6,6 +6,8 @@ use crate::segment::Segment;
 
 /// Payload bytes of a page.
 pub(super) const PAGE_BYTES: usize = 256 << 10;
+/// Pages of one channel.
+const MAX_PAGES: usize = 4;
 
 /// The pages of one channel.
 #[derive(Debug, Default)]
@@ -25,11 +27,20 @@ struct Page {
 }
 
 impl Pages {
-    pub(super) fn insert(&mut self, segment: Segment) {
+    /// Adds a page; returns the payload bytes that the oldest one gives back for it.
+    ///
+    /// Readers of a channel are mostly close together. For stragglers at many places a page is
+    /// cheaply read again; kept ones would hold what the log has long dropped.
+    pub(super) fn insert(&mut self, segment: Segment) -> usize {
+        let mut freed = 0;
+        if self.pages.len() == MAX_PAGES {
+            freed = self.pages.remove(0).segment.weight();
+        }
         self.pages.push(Page {
             segment,
             used: true,
         });
+        freed
     }
 
     /// The page in which a reader at `cursor` goes on.
@@ -56,6 +67,10 @@ impl Pages {
         let weight = self.weight();
         self.pages.clear();
         weight
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.pages.is_empty()
     }
 
     pub(super) fn is_unused(&self) -> bool {
