@@ -13,6 +13,9 @@ use smallvec::SmallVec;
 
 use crate::{format::Format, publication::Publication};
 
+/// What an encoding adds to a payload, about: names, id, time, framing.
+const ENVELOPE_BYTES: usize = 160;
+
 /// Encoded publications, one behind the other. Only ever appended to while it is shared.
 #[derive(Debug, Default)]
 pub struct Chunk {
@@ -222,7 +225,11 @@ impl Segment {
             let missing = self
                 .publications
                 .partition_point(|p| p.position.offset <= from);
-            for publication in &self.publications[missing..] {
+            let missing = &self.publications[missing..];
+            // A page is encoded at once: without this its buffer would end up twice as large.
+            let expected: usize = missing.iter().map(|p| p.weight() + ENVELOPE_BYTES).sum();
+            chunk.bytes.reserve(expected);
+            for publication in missing {
                 chunk.append(format, publication);
             }
         }

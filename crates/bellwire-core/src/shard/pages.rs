@@ -6,8 +6,8 @@ use crate::segment::Segment;
 
 /// Payload bytes of a page.
 pub(super) const PAGE_BYTES: usize = 256 << 10;
-/// Pages of one channel.
-const MAX_PAGES: usize = 4;
+/// Pages of one channel: the one that readers are in, and the next.
+const MAX_PAGES: usize = 2;
 
 /// The pages of one channel.
 #[derive(Debug, Default)]
