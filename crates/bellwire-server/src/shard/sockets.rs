@@ -25,8 +25,8 @@ use super::{census::Seat, closes::CloseLog, pipe::Pipe};
 
 /// Events taken from the kernel at once.
 const EVENTS: usize = 256;
-/// Answered polls taken up again at once.
-const RETURNS: usize = 32;
+/// Answered polls taken up again per turn.
+const RETURNS: usize = 8;
 
 /// A socket between two owners.
 #[derive(Debug)]
