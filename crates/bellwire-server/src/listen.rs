@@ -109,10 +109,20 @@ fn socket(address: SocketAddr, shared: bool, options: Option<SocketOptions>) -> 
         socket.set_tcp_nodelay(true)?;
         // The kernel doubles the size for its own bookkeeping.
         socket.set_send_buffer_size(options.send_buffer_bytes / 2)?;
+        socket.set_tcp_mss(max_segment(options.send_buffer_bytes))?;
         socket.set_tcp_user_timeout(Some(options.user_timeout))?;
         socket.set_tcp_notsent_lowat(NOTSENT_LOWAT)?;
     }
     Ok(socket)
+}
+
+/// The longest segment for a send buffer. Segments of loopback are as long as a whole buffer, so
+/// only one would be under way at a time, and the peer's delayed acknowledgement of it would stop
+/// the stream for 40 ms. Segments of real networks are shorter than this anyway.
+fn max_segment(send_buffer_bytes: usize) -> u32 {
+    const SHORTEST: usize = 1_448;
+    const LONGEST: usize = 16 << 10;
+    u32::try_from((send_buffer_bytes / 4).clamp(SHORTEST, LONGEST)).expect("at most 16 KiB")
 }
 
 /// The process that listens on a port, by what /proc shows.
