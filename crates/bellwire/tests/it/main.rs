@@ -7,6 +7,7 @@ mod autobahn;
 mod behaviour;
 mod drain;
 mod footprint;
+mod handshakes;
 mod hop;
 mod interop;
 mod limits;
