@@ -146,7 +146,9 @@ fn tests(root: &Path) -> Result<()> {
     run(
         cargo(root, &["test", "--workspace", "--locked", "--no-fail-fast"])
             .env("BELLWIRE_BIN", &binary)
-            .env("BELLWIRE_BIN_RELEASE", &binary),
+            .env("BELLWIRE_BIN_RELEASE", &binary)
+            // What the stopped reader misses; a debug build would need minutes for it.
+            .env("BELLWIRE_TEST_VOLUME_MIB", "1024"),
     )
 }
 
