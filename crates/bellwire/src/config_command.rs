@@ -106,6 +106,13 @@ pub(crate) fn loaded(matches: &ArgMatches) -> Result<Loaded> {
     // A variable that is not Unicode is none of ours.
     let variables = std::env::vars_os()
         .filter_map(|(name, text)| Some((name.into_string().ok()?, text.into_string().ok()?)));
+    loaded_beside(matches, variables)
+}
+
+fn loaded_beside(
+    matches: &ArgMatches,
+    variables: impl Iterator<Item = (String, String)>,
+) -> Result<Loaded> {
     let mut layers = Layers::default().with_environment(variables);
     if let Some(path) = matches.get_one::<PathBuf>("config") {
         layers = layers.with_file(path);
@@ -139,7 +146,8 @@ mod tests {
 
     fn parse(args: &[&str]) -> Result<Loaded> {
         let command = with_settings(Command::new("serve"));
-        loaded(&command.try_get_matches_from(std::iter::once(&"serve").chain(args))?)
+        let matches = command.try_get_matches_from(std::iter::once(&"serve").chain(args))?;
+        loaded_beside(&matches, std::iter::empty())
     }
 
     #[test]
