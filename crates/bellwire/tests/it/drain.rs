@@ -81,6 +81,7 @@ fn sessions(secured: &Secured) -> usize {
 
 #[test]
 fn two_thousand_clients_leave_at_a_steady_rate() {
+    let _turn = crate::heavy();
     let mut secured = draining_in("500ms", "4s");
     let id = secured.publish("news", &0.into());
     let mut crowd = crowd(&secured, &id);

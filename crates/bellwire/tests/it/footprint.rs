@@ -8,7 +8,6 @@ use std::{
     env,
     fmt::Write,
     path::{Path, PathBuf},
-    sync::{Mutex, MutexGuard, PoisonError},
     time::Instant,
 };
 
@@ -21,24 +20,21 @@ use bellwire_testkit::{
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde_json::json;
 
-use crate::say;
+use crate::{heavy, say};
 
 /// Connections before the first look, so that what exists once is not counted.
 const BEFORE: usize = 100;
 /// Connections between the two looks.
 const MORE: usize = 10_000;
 
-/// Held while a test has ten thousand sockets, because all tests share one descriptor limit.
-fn alone() -> MutexGuard<'static, ()> {
-    static ALONE: Mutex<()> = Mutex::new(());
+/// Ten thousand sockets are more than the soft limit of descriptors.
+fn raise_descriptor_limit() {
     let limit = getrlimit(Resource::Nofile);
     let raised = Rlimit {
         current: limit.maximum,
         maximum: limit.maximum,
     };
     setrlimit(Resource::Nofile, raised).expect("a soft limit may be raised to the hard one");
-    // A test that failed has nothing to protect any more.
-    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn release() -> ServerBuilder {
@@ -100,7 +96,8 @@ fn open_stream(server: &Server, request: &Request) -> Link {
 
 #[test]
 fn an_idle_websocket_costs_at_most_1000_bytes() {
-    let _alone = alone();
+    let _turn = heavy();
+    raise_descriptor_limit();
     let server = release().args(["--jwt-key", &jwt_key()]).start();
     let mut links = Vec::new();
     let each = growth(&server, |range| {
@@ -120,7 +117,8 @@ fn an_idle_websocket_costs_at_most_1000_bytes() {
 
 #[test]
 fn an_idle_event_stream_costs_at_most_1000_bytes() {
-    let _alone = alone();
+    let _turn = heavy();
+    raise_descriptor_limit();
     let server = release().args(["--jwt-key", &jwt_key()]).start();
     let mut links = Vec::new();
     let each = growth(&server, |range| {
@@ -132,7 +130,8 @@ fn an_idle_event_stream_costs_at_most_1000_bytes() {
 
 #[test]
 fn a_poll_that_was_held_three_times_costs_at_most_1500_bytes() {
-    let _alone = alone();
+    let _turn = heavy();
+    raise_descriptor_limit();
     let server = release().args(["--jwt-key", &jwt_key()]).start();
     let mut links = Vec::new();
     let each = growth(&server, |range| {
@@ -183,6 +182,7 @@ fn await_held(server: &Server, count: usize) {
 
 #[test]
 fn a_channel_with_one_message_costs_at_most_400_bytes_beyond_payload_and_name() {
+    let _turn = heavy();
     const CHANNELS: usize = 1_000_000;
     const BATCH: usize = 1_000;
     let server = release()

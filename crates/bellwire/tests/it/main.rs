@@ -20,12 +20,22 @@ mod startup;
 mod takeover;
 mod users;
 
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
 use bellwire_testkit::{
     credentials::{self, ApiKey, jwt_key},
     http::{Answer, Request},
     process::{Server, ServerBuilder},
 };
 use serde_json::Value;
+
+/// The turn of a test that keeps the machine busy. Two of them at once would show each other's
+/// load, and share one limit of descriptors.
+fn heavy() -> MutexGuard<'static, ()> {
+    static TURN: Mutex<()> = Mutex::new(());
+    // A test that failed has nothing to protect any more.
+    TURN.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// The binary, to be started.
 fn binary() -> ServerBuilder {

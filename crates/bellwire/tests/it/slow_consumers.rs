@@ -180,6 +180,7 @@ fn publish_all(server: &Server, total: u64, slowest: impl Fn() -> u64) -> u64 {
 
 #[test]
 fn one_stopped_reader_of_a_hundred_costs_nothing() {
+    let _turn = crate::heavy();
     let server = dev_with(&[
         "--history-bytes",
         "16MiB",
@@ -260,6 +261,7 @@ fn tcp_memory() -> u64 {
 
 #[test]
 fn a_thousand_stopped_readers_hold_little_kernel_memory() {
+    let _turn = crate::heavy();
     let server = dev_with(&["--heartbeat", "10min"]);
     raise_descriptor_limit();
     let before = tcp_memory();

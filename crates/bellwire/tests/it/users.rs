@@ -107,6 +107,7 @@ impl Device {
 
 #[test]
 fn each_of_a_users_connections_gets_every_push_exactly_once_and_nobody_else_any() {
+    let _turn = crate::heavy();
     let server = dev_with(&["--jwt-key", &jwt_key()]);
     let address = server.address();
     let nothing = json!({});
