@@ -10,9 +10,12 @@ use std::{
     fmt::Write as _,
     fs,
     net::{SocketAddr, TcpListener},
+    os::unix::process::CommandExt,
     path::{Path, PathBuf},
-    process::Command,
+    process::{Command, Stdio},
 };
+
+use rustix::process::{Pid, Signal, kill_process_group};
 
 /// The command that runs all tests, this one among them; it is compared with what CI runs.
 const ALL_CHECKS: &str = "cargo xtask check --install";
@@ -137,8 +140,11 @@ impl Section {
         let script = self.script(ports);
         let mut command = Command::new("timeout");
         command
-            .args(["--signal=KILL", "60", "bash", "-c", &script])
-            .current_dir(&directory);
+            .args(["--foreground", "--signal=KILL", "60", "bash", "-c", &script])
+            .current_dir(&directory)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .process_group(0);
         for (name, _) in std::env::vars_os() {
             if name.to_string_lossy().starts_with("BELLWIRE_") {
                 command.env_remove(name);
@@ -155,7 +161,11 @@ impl Section {
         {
             command.env("BELLWIRE_ADMIN_LISTEN", format!("127.0.0.1:{}", ports[1]));
         }
-        let output = command.output().unwrap();
+        let shell = command.spawn().unwrap();
+        let group = Pid::from_child(&shell);
+        let output = shell.wait_with_output().unwrap();
+        // What the examples left running must not outlive them; there may be nothing.
+        kill_process_group(group, Signal::KILL).ok();
         let (said, complained) = (
             String::from_utf8_lossy(&output.stdout),
             String::from_utf8_lossy(&output.stderr),
