@@ -248,24 +248,32 @@ impl Segment {
     }
 }
 
-/// Chunks between two uses, so that the steady state allocates nothing.
+/// Chunks between two uses, so that the steady state allocates nothing and large buffers do not
+/// tear holes into the heap.
 #[derive(Debug, Default)]
-pub struct SpareChunks(Vec<SharedChunk>);
+pub struct SpareChunks {
+    chunks: Vec<SharedChunk>,
+    /// What their buffers take.
+    bytes: usize,
+}
 
 impl SpareChunks {
     const MAX_CHUNKS: usize = 16;
-    const MAX_CHUNK_BYTES: usize = 64 << 10;
+    const MAX_BYTES: usize = 512 << 10;
 
     fn take(&mut self) -> SharedChunk {
-        self.0.pop().unwrap_or_default()
+        let chunk = self.chunks.pop().unwrap_or_default();
+        self.bytes -= chunk.borrow().bytes.capacity();
+        chunk
     }
 
     fn give(&mut self, chunk: SharedChunk) {
-        let reusable = Rc::strong_count(&chunk) == 1
-            && chunk.borrow().bytes.capacity() <= Self::MAX_CHUNK_BYTES;
-        if reusable && self.0.len() < Self::MAX_CHUNKS {
+        let bytes = self.bytes + chunk.borrow().bytes.capacity();
+        let fits = bytes <= Self::MAX_BYTES && self.chunks.len() < Self::MAX_CHUNKS;
+        if fits && Rc::strong_count(&chunk) == 1 {
             chunk.borrow_mut().clear();
-            self.0.push(chunk);
+            self.chunks.push(chunk);
+            self.bytes = bytes;
         }
     }
 }

@@ -122,7 +122,8 @@ impl<S: Sockets> Shard<S> {
         let pages = entry.pages.get_or_insert_default();
         pages.reading = false;
         let is_first = pages.is_empty();
-        self.flush.catchup_held -= pages.insert(Segment::from_page(start, end, publications));
+        let page = Segment::from_page(start, end, publications);
+        self.flush.catchup_held -= pages.insert(page, &mut self.flush.spare);
         let waiting = std::mem::take(&mut pages.waiting);
         if is_first {
             self.flush.paged.push_back(entry_ix);
@@ -191,7 +192,7 @@ impl<S: Sockets> Shard<S> {
             if self.channels.contains(victim)
                 && let Some(pages) = &mut self.channels[victim].pages
             {
-                self.flush.catchup_held -= pages.clear();
+                self.flush.catchup_held -= pages.clear(&mut self.flush.spare);
             }
             if victim == keep && self.flush.paged.is_empty() {
                 return;
@@ -213,7 +214,7 @@ impl<S: Sockets> Shard<S> {
             let Some(pages) = &mut entry.pages else {
                 continue;
             };
-            self.flush.catchup_held -= pages.sweep();
+            self.flush.catchup_held -= pages.sweep(&mut self.flush.spare);
             if pages.is_unused() {
                 entry.pages = None;
             } else {

@@ -2,10 +2,10 @@
 //! range, so a storm of reconnects reads history once, not once per client.
 
 use super::connection::ConnectionRef;
-use crate::segment::Segment;
+use crate::segment::{Segment, SpareChunks};
 
 /// Payload bytes of a page.
-pub(super) const PAGE_BYTES: usize = 256 << 10;
+pub(super) const PAGE_BYTES: usize = 128 << 10;
 /// Pages of one channel: the one that readers are in, and the next.
 const MAX_PAGES: usize = 2;
 
@@ -31,11 +31,12 @@ impl Pages {
     ///
     /// Readers of a channel are mostly close together. For stragglers at many places a page is
     /// cheaply read again; kept ones would hold what the log has long dropped.
-    pub(super) fn insert(&mut self, segment: Segment) -> usize {
-        let mut freed = 0;
+    pub(super) fn insert(&mut self, segment: Segment, spare: &mut SpareChunks) -> usize {
+        let before = self.weight();
         if self.pages.len() == MAX_PAGES {
-            freed = self.pages.remove(0).segment.weight();
+            self.pages.remove(0).segment.reset(0, spare);
         }
+        let freed = before - self.weight();
         self.pages.push(Page {
             segment,
             used: true,
@@ -56,16 +57,21 @@ impl Pages {
     }
 
     /// Drops pages nobody used since the last call; returns the payload bytes given back.
-    pub(super) fn sweep(&mut self) -> usize {
+    pub(super) fn sweep(&mut self, spare: &mut SpareChunks) -> usize {
         let before = self.weight();
-        self.pages.retain_mut(|page| std::mem::take(&mut page.used));
+        let unused = |page: &mut Page| !std::mem::take(&mut page.used);
+        for mut page in self.pages.extract_if(.., unused) {
+            page.segment.reset(0, spare);
+        }
         before - self.weight()
     }
 
     /// Drops all pages; returns the payload bytes given back.
-    pub(super) fn clear(&mut self) -> usize {
+    pub(super) fn clear(&mut self, spare: &mut SpareChunks) -> usize {
         let weight = self.weight();
-        self.pages.clear();
+        for mut page in self.pages.drain(..) {
+            page.segment.reset(0, spare);
+        }
         weight
     }
 

@@ -73,7 +73,7 @@ impl<S: Sockets> Shard<S> {
         let mut entry = self.channels.remove(entry_ix);
         entry.retire_tail(&mut self.flush.spare);
         if let Some(pages) = &mut entry.pages {
-            self.flush.catchup_held -= pages.clear();
+            self.flush.catchup_held -= pages.clear(&mut self.flush.spare);
         }
         if entry.pass.confirm {
             let (channel, head) = (&entry.channel, entry.head);
