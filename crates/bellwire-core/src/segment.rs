@@ -196,17 +196,6 @@ impl Segment {
         self.start <= cursor && cursor < self.end
     }
 
-    /// The offset of the publication that follows `cursor`.
-    #[must_use]
-    pub fn next_after(&self, cursor: u64) -> Option<u64> {
-        let nth = self
-            .publications
-            .partition_point(|p| p.position.offset <= cursor);
-        self.publications
-            .get(nth)
-            .map(|publication| publication.position.offset)
-    }
-
     /// The segment in one format, complete.
     pub fn encoded(&mut self, format: Format, spare: &mut SpareChunks) -> SharedChunk {
         let nth = self

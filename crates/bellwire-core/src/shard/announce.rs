@@ -26,27 +26,20 @@ impl<S: Sockets> Shard<S> {
             confirm,
             ..
         } = announcement;
-        let Some(ix) = self.channels.find(&channel) else {
-            // The last subscriber left while this was on its way.
+        // Without an entry the last subscriber left while this was on its way; without its
+        // confirmation the reply to come tells a head at or above this.
+        let is_news = |&ix: &Ix| {
+            let entry = &self.channels[ix];
+            entry.attached && offset > entry.head
+        };
+        let Some(ix) = self.channels.find(&channel).filter(is_news) else {
             if confirm {
-                let now = self.now;
-                self.link
-                    .backplane
-                    .flushed(&channel, offset, now, &mut self.link.remote);
+                let (backplane, out) = (&mut self.link.backplane, &mut self.link.remote);
+                backplane.flushed(&channel, offset, self.now, out);
             }
             return;
         };
         let entry = &self.channels[ix];
-        if !entry.attached || offset <= entry.head {
-            // Not attached: the reply that is on its way tells a head at or above this.
-            if confirm {
-                let now = self.now;
-                self.link
-                    .backplane
-                    .flushed(&channel, offset, now, &mut self.link.remote);
-            }
-            return;
-        }
         if let (Some(publication), Some(tail)) = (&publication, &entry.tail)
             && tail.would_roll(publication.weight())
         {
@@ -73,7 +66,6 @@ impl<S: Sockets> Shard<S> {
             }
             None => {
                 self.stats.shrunk += 1;
-                entry.head = offset;
                 entry.retire_tail(spare);
             }
         }

@@ -71,10 +71,9 @@ impl ChannelEntry {
 
     /// Lets go of what everybody was sent.
     pub(super) fn retire_tail(&mut self, spare: &mut SpareChunks) {
-        if let Some(tail) = &mut self.tail {
+        if let Some(mut tail) = self.tail.take() {
             tail.reset(self.head, spare);
         }
-        self.tail = None;
     }
 }
 

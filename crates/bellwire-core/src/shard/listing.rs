@@ -1,6 +1,6 @@
 //! What a shard shows of itself to operators.
 
-use super::{Connection, ConnectionId, ConnectionInfo, Gauges, Shard, Sockets, Stats};
+use super::{Connection, ConnectionInfo, Gauges, Shard, Sockets, Stats};
 use crate::{
     channel::{Channel, UserId},
     engine::ChannelRecord,
@@ -111,14 +111,6 @@ impl<S: Sockets> Shard<S> {
         found.sort_by(|(a, _), (b, _)| a.as_str().cmp(b.as_str()));
         found.truncate(limit);
         found
-    }
-
-    /// Whether a connection of this id lives here.
-    #[must_use]
-    pub fn has_connection(&self, id: ConnectionId) -> bool {
-        self.connections
-            .iter()
-            .any(|(_, connection)| connection.name.id == id)
     }
 
     /// What the engine holds for this shard.
