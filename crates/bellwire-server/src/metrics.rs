@@ -29,6 +29,11 @@ struct ByTransport {
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct ByShard {
+    shard: usize,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct ByReason {
     reason: &'static str,
 }
@@ -57,6 +62,8 @@ struct Totals {
     evictions: u64,
     idempotency_keys: usize,
     refusals: BTreeMap<&'static str, u64>,
+    /// Connections of each shard.
+    by_shard: Vec<usize>,
 }
 
 /// All metrics as text.
@@ -97,6 +104,7 @@ pub(crate) async fn gather(shared: &Shared) -> String {
 impl Totals {
     fn add(&mut self, stats: &Stats, gauges: &Gauges) {
         let sum = &mut self.stats;
+        self.by_shard.push(gauges.connections.iter().sum());
         sum_into(&mut sum.opened, &stats.opened);
         sum_into(&mut sum.closed, &stats.closed);
         sum_into(&mut sum.deliveries, &stats.deliveries);
@@ -146,7 +154,15 @@ fn connections(registry: &mut Registry, totals: &Totals, shared: &Shared) {
             .get_or_create(&label)
             .inc_by(totals.stats.closed[nth]);
     }
+    let by_shard = Family::<ByShard, Gauge>::default();
+    for (shard, &count) in totals.by_shard.iter().enumerate() {
+        by_shard
+            .get_or_create(&ByShard { shard })
+            .set(signed(count));
+    }
     registry.register("connections", "Sessions open now", open);
+    let help = "Sessions open now, by event loop: uneven where one address has them all";
+    registry.register("shard_connections", help, by_shard);
     registry.register("connections_opened", "Sessions opened", opened);
     registry.register("connections_closed", "Sessions ended, by cause", closed);
     let refused = Family::<ByCode, Count>::default();

@@ -19,6 +19,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "bellwire-core",
             "bellwire-client",
             "bellwire-server",
+            "bellwire-bench",
         ],
     ),
     (
@@ -30,20 +31,9 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "bellwire-server",
         ],
     ),
-    (
-        "bellwire-bench",
-        &[
-            "bellwire-wire",
-            "bellwire-core",
-            "bellwire-client",
-            "bellwire-server",
-        ],
-    ),
+    ("bellwire-bench", &["bellwire-wire", "bellwire-server"]),
     ("xtask", &[]),
 ];
-
-/// Only tests and each other may use these.
-const FOR_TESTS: [&str; 2] = ["bellwire-testkit", "bellwire-bench"];
 
 /// Crates without sockets, threads and clocks, and what would bring them in.
 const PURE: [&str; 2] = ["bellwire-wire", "bellwire-core"];
@@ -111,9 +101,8 @@ fn crates_depend_downwards_only() {
         if !is_ours(&to) || dev {
             continue;
         }
-        let among_tests = FOR_TESTS.contains(&from.as_str()) && FOR_TESTS.contains(&to.as_str());
         assert!(
-            allowed.contains(&to.as_str()) || among_tests,
+            allowed.contains(&to.as_str()),
             "{from} must not depend on {to}"
         );
     }

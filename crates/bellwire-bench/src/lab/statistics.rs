@@ -29,4 +29,9 @@ impl Spread {
             high: quantile(&mut values, 0.75),
         }
     }
+
+    /// `1.05 (1.04–1.06)`.
+    pub(crate) fn with_quartiles(self) -> String {
+        format!("{:.2} ({:.2}–{:.2})", self.median, self.low, self.high)
+    }
 }

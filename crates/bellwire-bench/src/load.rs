@@ -1,0 +1,334 @@
+//! Load: streams of publications at a pace, and the deliveries that they must bring.
+//!
+//! The first stream is what is measured, so its subscribers are looked at first and as often as
+//! those of the others, however many those are.
+
+use std::time::Duration;
+
+use anyhow::{Result, bail};
+use serde::{Deserialize, Serialize};
+
+use crate::{clock, crowd::Crowd, latency::Latencies, publish::Publishers};
+
+/// When deliveries that do not come are given up.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// How long nothing is looked at where the generator may sleep.
+const NAP: Duration = Duration::from_millis(2);
+
+/// What to put on the servers.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Load {
+    /// Publications, at the same time.
+    pub streams: Vec<Stream>,
+    /// How long publications are made, in seconds.
+    pub seconds: f64,
+    /// Never to sleep, so that no server pays for waking its peer.
+    pub busy: bool,
+}
+
+/// Publications to the channels of one group.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Stream {
+    /// Which group.
+    pub group: usize,
+    /// When to publish.
+    pub pace: Pace,
+    /// To which of the group's channels.
+    pub order: Order,
+}
+
+/// When a publication is due.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Pace {
+    /// So many per second, whatever the server does.
+    Rate(f64),
+    /// Whenever fewer than so many publications are on their way to some subscriber.
+    Outstanding(u64),
+    /// Whenever a publisher is free.
+    Free,
+}
+
+/// Which channel is next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Order {
+    /// One after the other.
+    Turns,
+    /// Any, by a generator with this seed.
+    Random(u64),
+}
+
+/// What became of a stream.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Loaded {
+    /// Publications made.
+    pub published: u64,
+    /// Deliveries of them, all of them verified.
+    pub deliveries: u64,
+    /// Deliveries that had come when the last publication had been due: the rest was backlog.
+    pub in_time: u64,
+    /// Publications that no delivery follows, since something was lost.
+    pub lost: u64,
+    /// Deliveries that had come before, or that nobody there asked for.
+    pub repeated: u64,
+    /// Bytes received.
+    pub bytes: u64,
+    /// Reads that received them.
+    pub reads: u64,
+    /// Until everything had come, in seconds.
+    pub seconds: f64,
+    /// From when a publication was due to each delivery.
+    pub latencies: Latencies,
+    /// The longest time for which the generator itself did not look, in milliseconds.
+    pub pause: f64,
+}
+
+impl Loaded {
+    /// Adds what another worker saw at the same time.
+    pub fn add(&mut self, other: &Self) {
+        self.published += other.published;
+        self.deliveries += other.deliveries;
+        self.in_time += other.in_time;
+        self.lost += other.lost;
+        self.repeated += other.repeated;
+        self.bytes += other.bytes;
+        self.reads += other.reads;
+        self.seconds = self.seconds.max(other.seconds);
+        self.latencies.merge(&other.latencies);
+        self.pause = self.pause.max(other.pause);
+    }
+}
+
+/// A group with whoever publishes to it.
+pub(crate) struct Party {
+    pub(crate) crowd: Crowd,
+    pub(crate) publishers: Publishers,
+}
+
+/// A stream under way.
+struct Running {
+    stream: Stream,
+    /// The next channel, or the state of the random order.
+    turn: u64,
+    channels: usize,
+    /// Deliveries that one publication brings.
+    fan_out: u64,
+    published: u64,
+    before: Before,
+}
+
+/// The counters at the beginning.
+struct Before {
+    deliveries: u64,
+    lost: u64,
+    repeated: u64,
+    bytes: u64,
+    reads: u64,
+}
+
+/// Puts the load on and waits until all was delivered. `progress` hears the share that is done.
+pub(crate) fn run(
+    parties: &mut [Party],
+    load: &Load,
+    mut progress: impl FnMut(f64),
+) -> Result<Vec<Loaded>> {
+    let mut streams = Vec::new();
+    for stream in &load.streams {
+        let Some(party) = parties.get_mut(stream.group) else {
+            bail!("there is no group {}", stream.group);
+        };
+        streams.push(Running::begin(stream, party));
+    }
+    let start = clock::now();
+    let length = load.seconds * 1e9;
+    let (mut last, mut pause) = (start, 0);
+    let mut in_time = None;
+    loop {
+        let now = clock::now();
+        pause = pause.max(now - last);
+        last = now;
+        let elapsed = now - start;
+        #[expect(clippy::cast_precision_loss, reason = "nanoseconds of minutes")]
+        let share = elapsed as f64 / length;
+        if share < 1.0 {
+            for running in &mut streams {
+                running.publish(&mut parties[running.stream.group], start, now)?;
+            }
+            progress(share);
+        } else {
+            in_time.get_or_insert_with(|| deliveries(parties, &streams));
+            for running in &streams {
+                parties[running.stream.group]
+                    .publishers
+                    .send_waiting(true)?;
+            }
+        }
+        let moved = look(parties, &streams)?;
+        if share >= 1.0 && settled(parties, &streams) {
+            break;
+        }
+        if elapsed > clock::nanoseconds(Duration::from_secs_f64(load.seconds) + PATIENCE) {
+            bail!("{}", overdue(parties, &streams));
+        }
+        if !moved && !load.busy {
+            parties[streams[0].stream.group].crowd.read::<64>(NAP)?;
+        }
+    }
+    let seconds = Duration::from_nanos(clock::now() - start).as_secs_f64();
+    let in_time = in_time.unwrap_or_default();
+    let mut found = Vec::new();
+    for (running, in_time) in streams.into_iter().zip(in_time) {
+        let party = &mut parties[running.stream.group];
+        let mut loaded = running.end(party, in_time, seconds);
+        loaded.pause = Duration::from_nanos(pause).as_secs_f64() * 1e3;
+        found.push(loaded);
+    }
+    Ok(found)
+}
+
+/// Looks at everybody once; the measured ones after each look at the others. Returns whether
+/// something had come.
+fn look(parties: &mut [Party], streams: &[Running]) -> Result<bool> {
+    let mut moved = false;
+    for running in streams {
+        let party = &mut parties[running.stream.group];
+        moved |= if streams.len() > 1 {
+            party.crowd.read::<32>(Duration::ZERO)?
+        } else {
+            party.crowd.read::<256>(Duration::ZERO)?
+        };
+        if party.publishers.unanswered() > 0 {
+            moved |= party.publishers.answers(Duration::ZERO)?;
+        }
+    }
+    Ok(moved)
+}
+
+fn deliveries(parties: &[Party], streams: &[Running]) -> Vec<u64> {
+    streams
+        .iter()
+        .map(|running| parties[running.stream.group].crowd.ledger.deliveries)
+        .collect()
+}
+
+fn settled(parties: &[Party], streams: &[Running]) -> bool {
+    streams.iter().all(|running| {
+        let party = &parties[running.stream.group];
+        party.publishers.unanswered() == 0 && running.outstanding(party) == 0
+    })
+}
+
+fn overdue(parties: &[Party], streams: &[Running]) -> String {
+    let mut text = "not everything was delivered:".to_owned();
+    for running in streams {
+        let party = &parties[running.stream.group];
+        let missing = party.crowd.ledger.missing(party.publishers.published());
+        let (answers, lost) = (party.publishers.unanswered(), party.crowd.ledger.lost);
+        text.push_str(&format!(
+            " {missing} deliveries missing, {answers} publications unanswered, {lost} lost;"
+        ));
+    }
+    text
+}
+
+impl Running {
+    fn begin(stream: &Stream, party: &mut Party) -> Self {
+        let Party { crowd, .. } = party;
+        crowd.ledger.latencies = Some(Latencies::default());
+        let channels = crowd
+            .group()
+            .channels
+            .total(crowd.group().connections.max(1));
+        let subscriptions = crowd.len() * crowd.group().channels.each();
+        Self {
+            turn: match stream.order {
+                Order::Turns => 0,
+                Order::Random(seed) => seed | 1,
+            },
+            stream: stream.clone(),
+            channels,
+            fan_out: (subscriptions / channels.max(1)) as u64,
+            published: 0,
+            before: Before {
+                deliveries: crowd.ledger.deliveries,
+                lost: crowd.ledger.lost,
+                repeated: crowd.ledger.repeated,
+                bytes: crowd.bytes,
+                reads: crowd.reads,
+            },
+        }
+    }
+
+    /// Deliveries that are on their way. What was lost will not come.
+    fn outstanding(&self, party: &Party) -> u64 {
+        let ledger = &party.crowd.ledger;
+        let come = ledger.deliveries - self.before.deliveries + ledger.lost - self.before.lost;
+        (self.published * self.fan_out).saturating_sub(come)
+    }
+
+    /// Makes the publications that are due.
+    fn publish(&mut self, party: &mut Party, start: u64, now: u64) -> Result<()> {
+        match self.stream.pace {
+            Pace::Rate(rate) => loop {
+                #[expect(
+                    clippy::cast_precision_loss,
+                    clippy::cast_possible_truncation,
+                    clippy::cast_sign_loss,
+                    reason = "nanoseconds of minutes"
+                )]
+                let due = start + (self.published as f64 * 1e9 / rate) as u64;
+                if due > now {
+                    return Ok(());
+                }
+                self.one(party, due)?;
+            },
+            Pace::Outstanding(most) => {
+                while self.outstanding(party) <= (most - 1) * self.fan_out
+                    && party.publishers.is_free()
+                {
+                    self.one(party, now)?;
+                }
+                Ok(())
+            }
+            Pace::Free => {
+                while party.publishers.is_free() {
+                    self.one(party, now)?;
+                }
+                Ok(())
+            }
+        }
+    }
+
+    fn one(&mut self, party: &mut Party, due: u64) -> Result<()> {
+        let channel = usize::try_from(self.turn)? % self.channels;
+        self.turn = match self.stream.order {
+            Order::Turns => self.turn + 1,
+            Order::Random(_) => {
+                let mut state = self.turn;
+                state ^= state << 13;
+                state ^= state >> 7;
+                state ^ (state << 17)
+            }
+        };
+        self.published += 1;
+        party.publishers.publish(channel, due)
+    }
+
+    fn end(self, party: &mut Party, in_time: u64, seconds: f64) -> Loaded {
+        let crowd = &mut party.crowd;
+        let before = self.before;
+        Loaded {
+            published: self.published,
+            deliveries: crowd.ledger.deliveries - before.deliveries,
+            in_time: in_time - before.deliveries,
+            lost: crowd.ledger.lost - before.lost,
+            repeated: crowd.ledger.repeated - before.repeated,
+            bytes: crowd.bytes - before.bytes,
+            reads: crowd.reads - before.reads,
+            seconds,
+            latencies: crowd.ledger.latencies.take().unwrap_or_default(),
+            pause: 0.0,
+        }
+    }
+}
