@@ -1,12 +1,14 @@
 //! `cargo xtask check`: checks everything, with one command. People and CI run the same.
 //!
-//! The steps are in [`steps`], what they need of the machine in [`needs`]. Knows nothing of the
-//! project beyond paths; what must hold of the tree itself is in the tests beside.
+//! The steps are in [`steps`], what they need of the machine in [`needs`]; [`counts`] is a command
+//! of its own, too. Knows nothing of the project beyond paths; what must hold of the tree itself is
+//! in the tests beside.
 #![expect(
     clippy::print_stdout,
     reason = "a command whose output is for people and CI logs"
 )]
 
+mod counts;
 mod needs;
 mod steps;
 
@@ -22,10 +24,15 @@ use self::steps::{Outcome, STEPS};
 
 const USAGE: &str = "\
 cargo xtask check [--install] [--quick]
+cargo xtask counts [--write]
 
+check: everything
   --install   install what the tests need and is missing: Debian packages by apt-get (as root),
               cargo-fuzz, the browser tests' packages
-  --quick     leave out documentation, browser tests and fuzzing";
+  --quick     leave out documentation, instruction counts, browser tests and fuzzing
+
+counts: the instructions of the hot functions, against bench/instructions.json
+  --write     write the counts into that file instead";
 
 /// What was asked for.
 #[derive(Clone, Copy, Debug, Default)]
@@ -35,7 +42,7 @@ pub(crate) struct Options {
 }
 
 fn main() -> ExitCode {
-    match read_options().and_then(|options| check(&repository(), options)) {
+    match run_command() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             println!("\nxtask: {error:#}");
@@ -44,11 +51,19 @@ fn main() -> ExitCode {
     }
 }
 
-fn read_options() -> Result<Options> {
+fn run_command() -> Result<()> {
     let mut arguments = std::env::args().skip(1);
-    if arguments.next().as_deref() != Some("check") {
-        bail!("say what to do\n\n{USAGE}");
+    let command = arguments.next();
+    let rest: Vec<String> = arguments.collect();
+    match command.as_deref() {
+        Some("check") => check(&repository(), read_options(&rest)?),
+        Some("counts") if rest.is_empty() => counts::counts(&repository(), false),
+        Some("counts") if rest == ["--write"] => counts::counts(&repository(), true),
+        _ => bail!("say what to do\n\n{USAGE}"),
     }
+}
+
+fn read_options(arguments: &[String]) -> Result<Options> {
     let mut options = Options::default();
     for argument in arguments {
         match argument.as_str() {

@@ -47,6 +47,10 @@ const TOOLS: &[Tool] = &[
     },
     Tool {
         quick: false,
+        ..tool(&["valgrind", "--version"], &["valgrind"])
+    },
+    Tool {
+        quick: false,
         ..tool(
             &["/usr/bin/chromium", "--version"],
             &["chromium", "fonts-dejavu-core"],

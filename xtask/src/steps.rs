@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::run;
+use crate::{counts, run};
 
 /// Seconds per fuzz target.
 const FUZZ_SECONDS: &str = "30";
@@ -81,6 +81,12 @@ pub(crate) const STEPS: &[Step] = &[
         run: documentation,
     },
     Step {
+        name: "instruction counts",
+        quick: false,
+        others_need_it: false,
+        run: |root| counts::counts(root, false),
+    },
+    Step {
         name: "browser tests",
         quick: false,
         others_need_it: false,
@@ -94,14 +100,15 @@ pub(crate) const STEPS: &[Step] = &[
     },
 ];
 
-fn cargo(root: &Path, arguments: &[&str]) -> Command {
+/// Cargo, to be run at the root of the repository.
+pub(crate) fn cargo(root: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new("cargo");
     command.current_dir(root).args(arguments);
     command
 }
 
 /// Where cargo puts what it builds.
-fn target(root: &Path) -> PathBuf {
+pub(crate) fn target(root: &Path) -> PathBuf {
     match std::env::var_os("CARGO_TARGET_DIR") {
         Some(directory) => root.join(directory),
         None => root.join("target"),

@@ -1,9 +1,10 @@
 //! What delivering and idling cost at the allocator; alone in its binary for that.
 #![allow(unsafe_code, reason = "a counting allocator can't be written without")]
 
+mod sinks;
+
 use std::{
     alloc::{GlobalAlloc, Layout, System},
-    io::IoSlice,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering::Relaxed},
@@ -11,21 +12,16 @@ use std::{
 };
 
 use bellwire_core::{
-    access::{Access, Authenticator, Grant, Refusal},
+    access::Access,
     channel::Channel,
     cursor::Cursor,
     engine::Draft,
     format::{Format, SseFormat},
-    memory::{MemoryConfig, MemoryEngine},
-    namespace::Namespaces,
-    position::Epoch,
     publication::Payload,
-    shard::{
-        ConnectionId, Departure, Open, Release, Sent, Settings, Shard, SocketKey, Sockets,
-        Transport,
-    },
-    time::Now,
+    shard::{ConnectionId, Open, Shard, SocketKey, Transport},
 };
+
+use self::sinks::{NOW, Sinks, flush, shard};
 
 static ALLOCATIONS: AtomicUsize = AtomicUsize::new(0);
 static LIVE_BYTES: AtomicUsize = AtomicUsize::new(0);
@@ -48,65 +44,6 @@ unsafe impl GlobalAlloc for Counting {
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
-
-/// Sockets that take everything.
-#[derive(Default)]
-struct Sinks {
-    bytes: usize,
-}
-
-impl Sockets for Sinks {
-    fn send(&mut self, _socket: SocketKey, slices: &[IoSlice<'_>]) -> Sent {
-        let offered = slices.iter().map(|slice| slice.len()).sum();
-        self.bytes += offered;
-        Sent::Bytes(offered)
-    }
-
-    fn resume_reading(&mut self, _socket: SocketKey) {}
-
-    fn release(&mut self, _socket: SocketKey, _release: Release, _departure: &Departure) {}
-}
-
-struct Nobody;
-
-impl Authenticator for Nobody {
-    fn token(&self, _text: &str, _now: Now) -> Result<Arc<Access>, Refusal> {
-        unreachable!("no client sends a token")
-    }
-
-    fn grant(&self, _text: &str, _access: &Access, _now: Now) -> Result<Grant, Refusal> {
-        unreachable!("no client sends a grant")
-    }
-}
-
-const NOW: Now = Now {
-    mono: 1_000,
-    wall: 1_790_000_000_000,
-};
-
-fn shard() -> Shard<Sinks> {
-    let engine = MemoryEngine::new(MemoryConfig {
-        shard: 0,
-        shards: 1,
-        epoch: Epoch(1),
-        seed: 7,
-        namespaces: Arc::new(Namespaces::default()),
-        max_channels: 1_000_000,
-        max_history_bytes: 1 << 30,
-        max_idempotency_keys: 100_000,
-        max_waiting_bytes: 1 << 20,
-    });
-    let (engine, nobody) = (Box::new(engine), Box::new(Nobody));
-    Shard::new(
-        0,
-        Settings::default(),
-        Sinks::default(),
-        engine,
-        nobody,
-        3,
-        NOW,
-    )
-}
 
 fn open(shard: &mut Shard<Sinks>, socket: SocketKey, channel: &str, access: &Arc<Access>) {
     let (transport, format) = if socket.is_multiple_of(2) {
@@ -132,10 +69,6 @@ fn open(shard: &mut Shard<Sinks>, socket: SocketKey, channel: &str, access: &Arc
         poll: None,
     };
     shard.open(open, NOW);
-}
-
-fn flush(shard: &mut Shard<Sinks>) {
-    while shard.flush_step(NOW) {}
 }
 
 /// Allocations of one publication to so many WebSockets and as many event streams.
