@@ -178,7 +178,7 @@ mod tests {
         let two = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}HTTP/1.1 200 OK\r\n";
         let found = response(two).unwrap().unwrap();
         assert_eq!((found.length, found.body), (two.len() - 17, &b"{}"[..]));
-        assert_eq!(response(&two[..40]).unwrap(), None);
+        assert_eq!(response(&two[..39]).unwrap(), None);
         let chunks =
             b"HTTP/1.1 201 Created\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n";
         let found = response(chunks).unwrap().unwrap();
