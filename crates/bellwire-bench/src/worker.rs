@@ -137,7 +137,9 @@ fn obey(parties: &mut Vec<Party>, command: Command) -> Result<Answer> {
         Command::Idle(seconds) => Answer::Idled(idle(parties, seconds)?),
         Command::Listen(group, seconds) => {
             let until = Instant::now() + Duration::from_secs_f64(seconds);
-            Answer::Received(receive(parties, group, |_| Ok(Instant::now() >= until))?)
+            let mut received = receive(parties, group, |_| Ok(Instant::now() >= until))?;
+            received.in_time = received.deliveries;
+            Answer::Received(received)
         }
         Command::Settle(group, published) => {
             let patience = Instant::now() + Duration::from_secs(60);

@@ -1,5 +1,6 @@
 //! The `bellwire` command: the server, its clients, and the tools around them.
 
+mod bench;
 mod config_command;
 mod output;
 mod publish;
@@ -20,6 +21,8 @@ fn main() -> ExitCode {
         Some(("sub", matches)) => subscribe::run(matches),
         Some(("token", matches)) => token::run(matches),
         Some(("config", matches)) => config_command::run(matches),
+        Some(("bench", matches)) => bench::run(matches),
+        Some(("bench-worker", _)) => bench::run_worker(),
         _ => unreachable!("clap requires one of the subcommands"),
     };
     match result {
@@ -48,6 +51,8 @@ fn command() -> Command {
             subscribe::command(),
             token::command(),
             config_command::command(),
+            bench::command(),
+            bench::worker_command(),
         ])
 }
 
