@@ -79,10 +79,21 @@ void subscribe(uws_res_t *response, uws_req_t *request, void *) {
   uws_res_write(PLAIN, response, ": hello\n\n", 9);
 }
 
-// Corked, or every part of a chunk would be a system call.
+struct Event {
+  std::string channel, text;
+};
+
 void write_event(uws_res_t *response, void *data) {
-  auto event = static_cast<std::string *>(data);
-  uws_res_write(PLAIN, response, event->data(), event->size());
+  auto event = static_cast<Event *>(data);
+  uws_res_write(PLAIN, response, event->text.data(), event->text.size());
+}
+
+// Corked, or every part of a chunk would be a system call.
+void broadcast(void *data) {
+  auto event = static_cast<Event *>(data);
+  for (Stream *stream : streams[event->channel])
+    uws_res_cork(PLAIN, stream->response, write_event, event);
+  delete event;
 }
 
 // Publications
@@ -99,10 +110,10 @@ void publish(const Publication &publication) {
                         "\",\"time\":" + std::to_string(now) + ",\"data\":" + publication.body + "}";
   uws_publish(PLAIN, app, channel.data(), channel.size(), message.data(), message.size(), TEXT, false);
 
-  auto found = streams.find(channel);
-  if (found == streams.end()) return;
-  std::string event = std::string("id: ") + id + "\ndata: " + message + "\n\n";
-  for (Stream *stream : found->second) uws_res_cork(PLAIN, stream->response, write_event, &event);
+  if (streams.count(channel) == 0) return;
+  // Later in the turn: the loop has one buffer to cork into, and the publisher's answer holds it now.
+  auto event = new Event{channel, std::string("id: ") + id + "\ndata: " + message + "\n\n"};
+  uws_loop_defer(uws_get_loop(), broadcast, event);
 }
 
 void body(uws_res_t *response, const char *chunk, size_t length, bool is_last, void *data) {

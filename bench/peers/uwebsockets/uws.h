@@ -11,6 +11,7 @@ struct uws_res_t;
 struct uws_websocket_t;
 struct uws_socket_context_t;
 struct us_listen_socket_t;
+struct us_loop_t;
 
 struct us_socket_context_options_t {
   const char *key_file_name, *cert_file_name, *passphrase, *dh_params_file_name, *ca_file_name,
@@ -43,7 +44,10 @@ struct uws_socket_behavior_t {
   void (*subscription)(uws_websocket_t *, const char *, size_t, int, int, void *);
 };
 
-// The first argument is always whether the connection is encrypted.
+us_loop_t *uws_get_loop();
+void uws_loop_defer(us_loop_t *, void (*)(void *), void *);
+
+// The first argument of all others is whether the connection is encrypted.
 uws_app_t *uws_create_app(int, us_socket_context_options_t);
 void uws_app_run(int, uws_app_t *);
 void uws_app_listen_with_config(int, uws_app_t *, uws_app_listen_config_t,
