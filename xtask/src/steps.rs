@@ -172,6 +172,9 @@ fn javascript(root: &Path) -> Result<()> {
         "crates/bellwire-server/pages",
         "tests/browser",
         "examples/tokens",
+        "bench/peers",
+        "bench/peers/node-sse",
+        "bench/peers/node-ws",
     ] {
         let folder = root.join(folder);
         let listing = fs::read_dir(&folder).with_context(|| folder.display().to_string())?;
