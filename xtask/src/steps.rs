@@ -114,10 +114,13 @@ fn binary(root: &Path) -> PathBuf {
 
 fn format(root: &Path) -> Result<()> {
     run(&mut cargo(root, &["fmt", "--all", "--check"]))?;
-    run(&mut cargo(
-        root,
-        &["fmt", "--manifest-path", "fuzz/Cargo.toml", "--check"],
-    ))
+    for apart in ["fuzz/Cargo.toml", "bench/peers/axum/Cargo.toml"] {
+        run(&mut cargo(
+            root,
+            &["fmt", "--manifest-path", apart, "--check"],
+        ))?;
+    }
+    Ok(())
 }
 
 fn lint(root: &Path) -> Result<()> {
