@@ -121,10 +121,13 @@ fn binary(root: &Path) -> PathBuf {
 
 fn format(root: &Path) -> Result<()> {
     run(&mut cargo(root, &["fmt", "--all", "--check"]))?;
-    run(&mut cargo(
-        root,
-        &["fmt", "--manifest-path", "fuzz/Cargo.toml", "--check"],
-    ))
+    for apart in ["fuzz/Cargo.toml", "bench/peers/axum/Cargo.toml"] {
+        run(&mut cargo(
+            root,
+            &["fmt", "--manifest-path", apart, "--check"],
+        ))?;
+    }
+    Ok(())
 }
 
 fn lint(root: &Path) -> Result<()> {
@@ -179,6 +182,9 @@ fn javascript(root: &Path) -> Result<()> {
         "crates/bellwire-server/pages",
         "tests/browser",
         "examples/tokens",
+        "bench/peers",
+        "bench/peers/node-sse",
+        "bench/peers/node-ws",
     ] {
         let folder = root.join(folder);
         let listing = fs::read_dir(&folder).with_context(|| folder.display().to_string())?;

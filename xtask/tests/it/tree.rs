@@ -5,9 +5,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-const SKIPPED: [&str; 6] = [
+const SKIPPED: [&str; 7] = [
     "target",
     "node_modules",
+    ".venv",
     ".git",
     "corpus",
     "artifacts",
