@@ -30,7 +30,7 @@ impl<S: Sockets> Shard<S> {
         // confirmation the reply to come tells a head at or above this.
         let is_news = |&ix: &Ix| {
             let entry = &self.channels[ix];
-            entry.attached && offset > entry.head
+            entry.is_attached() && offset > entry.head
         };
         let Some(ix) = self.channels.find(&channel).filter(is_news) else {
             if confirm {

@@ -196,7 +196,7 @@ impl<S: Sockets> Shard<S> {
             Start::After(at) => at.epoch == entry.epoch && at.offset == entry.head,
             Start::Earliest | Start::Unknown => false,
         };
-        if entry.attached && at_head {
+        if entry.is_attached() && at_head {
             let attached = Attached {
                 epoch: entry.epoch,
                 asked: Some(entry.head),
@@ -245,8 +245,7 @@ impl<S: Sockets> Shard<S> {
             return;
         };
         let entry = &mut self.channels[entry_ix];
-        if !entry.attached {
-            entry.attached = true;
+        if !entry.is_attached() {
             entry.epoch = attached.epoch;
             entry.head = attached.head;
         }

@@ -59,7 +59,7 @@ impl<S: Sockets> Shard<S> {
             let other = &mut self.connections[moved.connection as usize];
             other.subscriptions[moved.nth as usize].slot = gone.slot;
             // A pass that was beyond this slot would miss the subscriber that moved into it.
-            if slot < entry.pass.at {
+            if gone.slot < entry.pass.at {
                 self.make_ready(moved.connection);
             }
         }
