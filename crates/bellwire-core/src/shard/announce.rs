@@ -30,7 +30,7 @@ impl<S: Sockets> Shard<S> {
         // confirmation the reply to come tells a head at or above this.
         let is_news = |&ix: &Ix| {
             let entry = &self.channels[ix];
-            entry.attached && offset > entry.head
+            entry.is_attached() && offset > entry.head
         };
         let Some(ix) = self.channels.find(&channel).filter(is_news) else {
             if confirm {
@@ -146,13 +146,13 @@ impl<S: Sockets> Shard<S> {
         let Some(subscription) = connection
             .subscriptions
             .iter_mut()
-            .find(|sub| sub.live && sub.channel == entry_ix && sub.cursor < trimmed)
+            .find(|sub| sub.is_live() && sub.channel == entry_ix && sub.cursor() < trimmed)
         else {
             return;
         };
         let gap = Gap {
             reason: GapReason::SlowConsumer,
-            last: Some(subscription.cursor),
+            last: Some(subscription.cursor()),
             next: oldest,
             resume: trimmed,
         };
@@ -164,7 +164,7 @@ impl<S: Sockets> Shard<S> {
             );
             return;
         }
-        subscription.cursor = trimmed;
+        subscription.move_to(trimmed);
         self.stats.gap(gap.reason);
         let entry = &self.channels[entry_ix];
         let gap = ChannelGap {

@@ -3,17 +3,15 @@
 //! Order on every transport: `hello` once every channel is attached or refused, then each
 //! `denied`, then each `gap`, then publications.
 
-use std::sync::Arc;
-
-use smallvec::SmallVec;
+use std::{num::NonZeroU32, sync::Arc};
 
 use super::{
     Cause, Pending, Refused, Shard, SocketKey, Sockets,
     admit::admit,
     channels::Subscriber,
     connection::{
-        Clock, Connection, ConnectionId, ConnectionRef, Flags, Held, Ix, Name, Phase, Poll,
-        Subscription, Transport, Wish,
+        Connection, ConnectionId, ConnectionRef, Held, Ix, Name, Phase, Poll, Subscription,
+        Transport, Wish,
     },
     replies::{Asked, CommandError},
     settings::PlantedFault,
@@ -91,30 +89,17 @@ impl<S: Sockets> Shard<S> {
             ..
         } = open;
         let drawn = self.random.within(1, u64::from(u32::MAX));
-        let generation = u32::try_from(drawn).expect("drawn below 2^32");
-        let connection = Connection {
-            name: Name {
-                id,
-                generation,
-                socket,
-                transport,
-                format,
-                visible_heartbeats: open.visible_heartbeats,
-            },
-            phase: Phase::Open,
-            subscriptions: SmallVec::new(),
-            access,
-            grants: (!grants.is_empty()).then(|| Box::new(grants)),
-            output: None,
-            reading: None,
-            flags: Flags::default(),
-            clock: Clock {
-                opened: now.mono,
-                sent: now.mono,
-                heard: now.mono,
-                wake: u64::MAX,
-            },
+        let generation = u32::try_from(drawn).ok().and_then(NonZeroU32::new);
+        let generation = generation.expect("drawn from 1 to 2^32 - 1");
+        let name = Name {
+            id,
+            generation,
+            socket,
+            transport,
+            format,
+            visible_heartbeats: open.visible_heartbeats,
         };
+        let connection = Connection::new(name, access, grants, now.mono);
         let ix = Ix::try_from(self.connections.insert(connection)).expect("fewer than 2^32");
         self.stats.opened[transport as usize] += 1;
         if !open.head.is_empty() {
@@ -123,7 +108,8 @@ impl<S: Sockets> Shard<S> {
         if transport == Transport::Echo {
             self.make_ready(ix);
         } else if transport == Transport::WebSocket && self.waits_for_auth(ix, &names, &cursor) {
-            self.connection(ix).phase = Phase::AwaitingAuth(Box::new(Wish { names, cursor }));
+            let wish = Phase::AwaitingAuth(Wish { names, cursor });
+            self.connection(ix).phase = Some(Box::new(wish));
             self.make_ready(ix);
         } else {
             self.begin(ix, &names, &cursor, open.poll);
@@ -171,7 +157,7 @@ impl<S: Sockets> Shard<S> {
             denied,
             poll,
         };
-        self.connection(ix).phase = Phase::Attaching(Box::new(attaching));
+        self.connection(ix).phase = Some(Box::new(Phase::Attaching(attaching)));
         for channel in granted {
             let start = cursor.start(&channel);
             self.subscribe(ix, channel, start, None);
@@ -202,12 +188,7 @@ impl<S: Sockets> Shard<S> {
             connection: ix,
             nth,
         });
-        subscriptions.push(Subscription {
-            channel: entry_ix,
-            slot,
-            cursor: 0,
-            live: false,
-        });
+        subscriptions.push(Subscription::new(entry_ix, slot));
         let generation = self.connections[ix as usize].name.generation;
         let connection = ConnectionRef { ix, generation };
         let at_head = match start {
@@ -215,7 +196,7 @@ impl<S: Sockets> Shard<S> {
             Start::After(at) => at.epoch == entry.epoch && at.offset == entry.head,
             Start::Earliest | Start::Unknown => false,
         };
-        if entry.attached && at_head {
+        if entry.is_attached() && at_head {
             let attached = Attached {
                 epoch: entry.epoch,
                 asked: Some(entry.head),
@@ -239,8 +220,7 @@ impl<S: Sockets> Shard<S> {
             },
             request,
         );
-        // Until it is live the cursor holds the token, so that a late reply finds its own.
-        self.connection(ix).subscriptions[nth as usize].cursor = token.0;
+        self.connection(ix).subscriptions[nth as usize].wait_for(token);
     }
 
     /// The engine has resolved a start.
@@ -258,15 +238,14 @@ impl<S: Sockets> Shard<S> {
             return;
         };
         let mut subscriptions = found.subscriptions.iter().enumerate();
-        let waiting = subscriptions.find(|(_, sub)| !sub.live && sub.cursor == token.0);
+        let waiting = subscriptions.find(|(_, sub)| sub.waits_for(token));
         // Nobody waits for the reply to an interest that was withdrawn meanwhile: what was
         // announced since is lost to this shard, so only the next one's reply counts.
         let Some((nth, entry_ix)) = waiting.map(|(nth, sub)| (nth, sub.channel)) else {
             return;
         };
         let entry = &mut self.channels[entry_ix];
-        if !entry.attached {
-            entry.attached = true;
+        if !entry.is_attached() {
             entry.epoch = attached.epoch;
             entry.head = attached.head;
         }
@@ -314,8 +293,7 @@ impl<S: Sockets> Shard<S> {
         }
         let found = &mut self.connections[ix as usize];
         let subscription = &mut found.subscriptions[nth];
-        subscription.cursor = attached.start;
-        subscription.live = true;
+        subscription.move_to(attached.start);
         let entry = &self.channels[subscription.channel];
         let channel = entry.channel.clone();
         let stood = attached.asked.map_or_else(
@@ -335,7 +313,7 @@ impl<S: Sockets> Shard<S> {
             epoch: attached.epoch,
             gap,
         });
-        if let Phase::Attaching(attaching) = &mut found.phase {
+        if let Some(Phase::Attaching(attaching)) = found.phase.as_deref_mut() {
             attaching.missing -= 1;
             attaching.asked[nth] = stood;
             attaching.gaps.extend(gap.map(|gap| (nth, gap)));
@@ -354,7 +332,7 @@ impl<S: Sockets> Shard<S> {
     /// Opens the session once every channel is attached or refused.
     fn finish_attaching(&mut self, ix: Ix) {
         let connection = self.connection(ix);
-        let Phase::Attaching(attaching) = &mut connection.phase else {
+        let Some(Phase::Attaching(attaching)) = connection.phase.as_deref_mut() else {
             return;
         };
         if attaching.missing > 0 {
@@ -366,13 +344,13 @@ impl<S: Sockets> Shard<S> {
             denied,
             poll,
             ..
-        } = std::mem::take(&mut **attaching);
+        } = std::mem::take(attaching);
         if let Some(poll) = poll {
             let gaps = gaps.into_iter().map(|(_, gap)| gap).collect();
             self.hold(ix, poll, gaps, denied);
             return;
         }
-        connection.phase = Phase::Open;
+        connection.phase = None;
         self.say_hello(ix, &join(&asked));
         for refused in &denied {
             self.say_denied(ix, refused);
@@ -393,13 +371,13 @@ impl<S: Sockets> Shard<S> {
     pub(super) fn hold(&mut self, ix: Ix, poll: Poll, gaps: Vec<ChannelGap>, denied: Vec<Refused>) {
         let deadline = self.now.mono + poll.timeout_ms;
         let at_once = poll.only_cursor || !gaps.is_empty();
-        self.connection(ix).phase = Phase::Held(Box::new(Held {
+        self.connection(ix).phase = Some(Box::new(Phase::Held(Held {
             poll,
             gaps,
             denied,
             deadline,
             found: 0,
-        }));
+        })));
         self.answer(ix, at_once);
         self.plan(ix);
     }

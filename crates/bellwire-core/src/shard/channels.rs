@@ -17,9 +17,8 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct ChannelEntry {
     pub(super) channel: Channel,
+    /// The null tag until the engine has confirmed our interest.
     pub(super) epoch: EpochTag,
-    /// Whether the engine has confirmed our interest; before that announcements mean nothing.
-    pub(super) attached: bool,
     /// The newest offset known.
     pub(super) head: u64,
     pub(super) subscribers: SmallVec<[Subscriber; 2]>,
@@ -44,7 +43,7 @@ pub(super) struct Pass {
     /// In the ring of dirty channels, or waiting for its delay.
     pub(super) queued: bool,
     /// The next subscriber of the pass under way.
-    pub(super) at: usize,
+    pub(super) at: u32,
     /// The head when the pass began.
     pub(super) head: u64,
     /// Whether the engine wants to know when the head is flushed.
@@ -54,6 +53,11 @@ pub(super) struct Pass {
 }
 
 impl ChannelEntry {
+    /// Whether the engine has confirmed our interest; before that announcements mean nothing.
+    pub(super) fn is_attached(&self) -> bool {
+        self.epoch != EpochTag::NULL
+    }
+
     /// Where a reader at `cursor` finds its next publications: in the tail, else in a page.
     /// With the offset up to which that place reaches.
     pub(super) fn chunk_for(
@@ -113,7 +117,6 @@ impl Channels {
         let entry = ChannelEntry {
             channel,
             epoch: EpochTag::NULL,
-            attached: false,
             head: 0,
             subscribers: SmallVec::new(),
             tail: None,

@@ -145,9 +145,7 @@ impl<S: Sockets> Shard<S> {
                 Ok(grant) => {
                     name.get_or_insert_with(|| grant.channel.as_str().to_owned());
                     self.connection(ix)
-                        .grants
-                        .get_or_insert_default()
-                        .push(grant);
+                        .change_grants(|grants| grants.push(grant));
                     self.plan(ix);
                 }
             }
@@ -199,10 +197,15 @@ impl<S: Sockets> Shard<S> {
         self.subscribe(ix, channel, start, Some(asked));
     }
 
+    fn awaits_auth(&mut self, ix: Ix) -> bool {
+        let phase = self.connection(ix).phase.as_deref();
+        matches!(phase, Some(Phase::AwaitingAuth(_)))
+    }
+
     /// A bare connection that turns out to need no token is as good as any other.
     fn open_by_command(&mut self, ix: Ix) {
-        if let Phase::AwaitingAuth(_) = self.connection(ix).phase {
-            self.connection(ix).phase = Phase::Open;
+        if self.awaits_auth(ix) {
+            self.connection(ix).phase = None;
             self.say_hello(ix, "");
         }
     }
@@ -220,9 +223,9 @@ impl<S: Sockets> Shard<S> {
         let entry = &self.channels[subscription.channel];
         let at = Position {
             epoch: entry.epoch,
-            offset: subscription.cursor,
+            offset: subscription.cursor(),
         };
-        let id = if subscription.live {
+        let id = if subscription.is_live() {
             Id::new(&entry.channel, at)
         } else {
             Id::null(&entry.channel)
@@ -305,7 +308,7 @@ impl<S: Sockets> Shard<S> {
             Err(refusal) => {
                 let error = CommandError::new(refusal.code, &refusal.detail);
                 self.reply_error(ix, asked, &error);
-                if let Phase::AwaitingAuth(_) = self.connection(ix).phase {
+                if self.awaits_auth(ix) {
                     self.close(ix, Cause::TokenInvalid, &refusal.detail);
                 }
                 return;
@@ -327,7 +330,7 @@ impl<S: Sockets> Shard<S> {
         json.push(b'}');
         self.connection(ix).access = access;
         self.reply(ix, asked, &json);
-        if let Phase::AwaitingAuth(wish) = &mut self.connection(ix).phase {
+        if let Some(Phase::AwaitingAuth(wish)) = self.connection(ix).phase.as_deref_mut() {
             let names = std::mem::take(&mut wish.names);
             let cursor = std::mem::take(&mut wish.cursor);
             self.begin_authenticated(ix, names, &cursor);

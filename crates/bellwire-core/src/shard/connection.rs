@@ -3,16 +3,17 @@
 //! Small, because there are tens of thousands: whatever is only needed for a while is boxed and
 //! dropped. The rules live in the neighbouring files.
 
-use std::{collections::VecDeque, fmt, sync::Arc};
+use std::{collections::VecDeque, fmt, mem, num::NonZeroU32, sync::Arc};
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use bellwire_wire::websocket::Decoder;
 use smallvec::SmallVec;
 
-use super::{SocketKey, attach::Attaching, report::Cause};
+use super::{SocketKey, attach::Attaching, report::Cause, wheel::Coarse};
 use crate::{
     access::{Access, Grant},
     cursor::Cursor,
+    engine::Token,
     format::Format,
     segment::Pinned,
 };
@@ -24,7 +25,7 @@ pub(super) type Ix = u32;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ConnectionRef {
     pub(super) ix: Ix,
-    pub(super) generation: u32,
+    pub(super) generation: NonZeroU32,
 }
 
 /// The public name of a connection: the same in `hello`, response header, logs and listings.
@@ -81,17 +82,15 @@ impl Transport {
     }
 }
 
-/// Where a connection is in its life.
+/// Where a connection is in its life while it does not simply deliver.
 #[derive(Debug)]
 pub(super) enum Phase {
     /// A WebSocket without credentials: its channels wait for `auth`.
-    AwaitingAuth(Box<Wish>),
+    AwaitingAuth(Wish),
     /// Some channels are not resolved yet; hello comes after them.
-    Attaching(Box<Attaching>),
-    /// Delivering.
-    Open,
+    Attaching(Attaching),
     /// A held poll: what its answer needs.
-    Held(Box<Held>),
+    Held(Held),
     /// The last words are in the output; then the socket is released.
     Closing {
         cause: Cause,
@@ -141,10 +140,45 @@ pub(super) struct Subscription {
     pub(super) channel: Ix,
     /// Index in the channel's subscribers.
     pub(super) slot: u32,
-    /// Everything up to here was sent.
-    pub(super) cursor: u64,
+    /// Offsets stay below [`WAITING`]: in one word with it, since there are so many of these.
+    cursor: u64,
+}
+
+/// Of a subscription whose start is not resolved yet; the rest of the word is the token of the
+/// reply it waits for, so that a late reply finds its own.
+const WAITING: u64 = 1 << 63;
+
+impl Subscription {
+    /// One that waits for nothing yet, and is not walked.
+    pub(super) fn new(channel: Ix, slot: u32) -> Self {
+        Self {
+            channel,
+            slot,
+            cursor: u64::MAX,
+        }
+    }
+
     /// Whether it is attached, and so walked.
-    pub(super) live: bool,
+    pub(super) fn is_live(&self) -> bool {
+        self.cursor < WAITING
+    }
+
+    /// Everything up to here was sent, once it is live; beyond every offset before that.
+    pub(super) fn cursor(&self) -> u64 {
+        self.cursor
+    }
+
+    pub(super) fn move_to(&mut self, cursor: u64) {
+        self.cursor = cursor;
+    }
+
+    pub(super) fn wait_for(&mut self, token: Token) {
+        self.cursor = WAITING | token.0;
+    }
+
+    pub(super) fn waits_for(&self, token: Token) -> bool {
+        self.cursor == WAITING | token.0
+    }
 }
 
 /// Bytes to be sent before any further publication.
@@ -201,21 +235,23 @@ impl Output {
     }
 }
 
+/// What a connection has only for a while; few have any of it at a time.
+#[derive(Debug, Default)]
+struct Extra {
+    output: Output,
+    reading: Option<Box<Reading>>,
+    grants: Vec<Grant>,
+}
+
 /// A connection.
 #[derive(Debug)]
 pub(super) struct Connection {
     pub(super) name: Name,
-    pub(super) phase: Phase,
+    /// None is delivering.
+    pub(super) phase: Option<Box<Phase>>,
     pub(super) subscriptions: SmallVec<[Subscription; 1]>,
     pub(super) access: Arc<Access>,
-    /// Boxed twice over so that the many without grants pay one word.
-    #[expect(
-        clippy::box_collection,
-        reason = "most connections have no grants: one word"
-    )]
-    pub(super) grants: Option<Box<Vec<Grant>>>,
-    pub(super) output: Option<Box<Output>>,
-    pub(super) reading: Option<Box<Reading>>,
+    extra: Option<Box<Extra>>,
     pub(super) flags: Flags,
     pub(super) clock: Clock,
 }
@@ -234,7 +270,7 @@ pub(super) struct Reading {
 #[derive(Debug)]
 pub(super) struct Name {
     pub(super) id: ConnectionId,
-    pub(super) generation: u32,
+    pub(super) generation: NonZeroU32,
     pub(super) socket: SocketKey,
     pub(super) transport: Transport,
     pub(super) format: Format,
@@ -263,26 +299,101 @@ pub(super) struct Flags {
     pub(super) pinged: bool,
 }
 
-/// Times of a connection, in milliseconds of the shard's clock.
+/// Times of a connection.
 #[derive(Debug)]
 pub(super) struct Clock {
-    pub(super) opened: u64,
-    pub(super) sent: u64,
-    pub(super) heard: u64,
+    pub(super) opened: Coarse,
+    pub(super) sent: Coarse,
+    pub(super) heard: Coarse,
     /// The wheel's entry that counts; others are stale.
-    pub(super) wake: u64,
+    pub(super) wake: Option<Coarse>,
 }
 
 impl Connection {
+    pub(super) fn new(name: Name, access: Arc<Access>, grants: Vec<Grant>, now: u64) -> Self {
+        let now = Coarse::floor(now);
+        let extra = Extra {
+            grants,
+            ..Extra::default()
+        };
+        Self {
+            name,
+            phase: None,
+            subscriptions: SmallVec::new(),
+            access,
+            extra: (!extra.grants.is_empty()).then(|| Box::new(extra)),
+            flags: Flags::default(),
+            clock: Clock {
+                opened: now,
+                sent: now,
+                heard: now,
+                wake: None,
+            },
+        }
+    }
+
+    /// To write into what is sent before any further publication.
     pub(super) fn output(&mut self) -> &mut Output {
-        self.output.get_or_insert_default()
+        &mut self.extra.get_or_insert_default().output
+    }
+
+    /// What is to be sent before any further publication, if anything is.
+    pub(super) fn waiting_output(&self) -> Option<&Output> {
+        let output = &self.extra.as_ref()?.output;
+        (!output.is_empty()).then_some(output)
+    }
+
+    /// The same, to be put back with [`Connection::put_output`].
+    pub(super) fn take_output(&mut self) -> Option<Output> {
+        let output = &mut self.extra.as_mut()?.output;
+        (!output.is_empty()).then(|| mem::take(output))
+    }
+
+    pub(super) fn put_output(&mut self, output: Option<Output>) {
+        match output.filter(|output| !output.is_empty()) {
+            Some(output) => *self.output() = output,
+            None => self.tidy(),
+        }
+    }
+
+    /// What is unfinished of what the client sends, made by `new` where nothing is.
+    pub(super) fn reading_or(&mut self, new: impl FnOnce() -> Reading) -> &mut Reading {
+        let extra = self.extra.get_or_insert_default();
+        extra.reading.get_or_insert_with(|| Box::new(new()))
+    }
+
+    pub(super) fn reading(&self) -> Option<&Reading> {
+        self.extra.as_ref()?.reading.as_deref()
+    }
+
+    pub(super) fn reading_mut(&mut self) -> Option<&mut Reading> {
+        self.extra.as_mut()?.reading.as_deref_mut()
+    }
+
+    pub(super) fn finish_reading(&mut self) {
+        if let Some(extra) = &mut self.extra {
+            extra.reading = None;
+            self.tidy();
+        }
     }
 
     pub(super) fn grants(&self) -> &[Grant] {
-        self.grants.as_ref().map_or(&[], |grants| grants)
+        self.extra.as_ref().map_or(&[], |extra| &extra.grants)
+    }
+
+    pub(super) fn change_grants<T>(&mut self, change: impl FnOnce(&mut Vec<Grant>) -> T) -> T {
+        let changed = change(&mut self.extra.get_or_insert_default().grants);
+        self.tidy();
+        changed
     }
 
     pub(super) fn is_closing(&self) -> bool {
-        matches!(self.phase, Phase::Closing { .. })
+        matches!(self.phase.as_deref(), Some(Phase::Closing { .. }))
+    }
+
+    fn tidy(&mut self) {
+        self.extra.take_if(|extra| {
+            extra.output.is_empty() && extra.reading.is_none() && extra.grants.is_empty()
+        });
     }
 }

@@ -156,7 +156,7 @@ impl<S: Sockets> Shard<S> {
             let Some(entry) = self.entry_mut(entry_ix) else {
                 return false;
             };
-            let Some(subscriber) = entry.subscribers.get(entry.pass.at).copied() else {
+            let Some(subscriber) = entry.subscribers.get(entry.pass.at as usize).copied() else {
                 break;
             };
             entry.pass.at += 1;
@@ -169,7 +169,7 @@ impl<S: Sockets> Shard<S> {
         let Some(entry) = self.entry_mut(entry_ix) else {
             return false;
         };
-        if entry.pass.at < entry.subscribers.len() {
+        if (entry.pass.at as usize) < entry.subscribers.len() {
             return true;
         }
         entry.pass.at = 0;

@@ -4,7 +4,8 @@ use bellwire_wire::websocket::{Decoder, Event, Limits, Opcode, Role, close, enco
 
 use super::{
     Cause, ConnectionRef, Shard, Sockets,
-    connection::{Ix, Phase, Reading, Transport},
+    connection::{Ix, Output, Phase, Reading, Transport},
+    wheel::Coarse,
 };
 use crate::time::Now;
 
@@ -28,7 +29,7 @@ impl<S: Sockets> Shard<S> {
         let Some(found) = self.find_mut(connection) else {
             return Input::Gone;
         };
-        found.clock.heard = now.mono.max(found.clock.heard);
+        found.clock.heard = Coarse::floor(now.mono).max(found.clock.heard);
         found.flags.pinged = false;
         if !found.name.transport.is_websocket() {
             // Nothing is expected on a stream of events.
@@ -62,8 +63,7 @@ impl<S: Sockets> Shard<S> {
         let generation = connection.name.generation;
         let socket = connection.name.socket;
         let held = connection
-            .reading
-            .as_mut()
+            .reading_mut()
             .map(|r| std::mem::take(&mut r.held));
         if let Some(mut held) = held.filter(|held| !held.is_empty()) {
             self.decode(ConnectionRef { ix, generation }, &mut held);
@@ -76,11 +76,8 @@ impl<S: Sockets> Shard<S> {
 
     fn must_pause(&self, ix: Ix) -> bool {
         let connection = &self.connections[ix as usize];
-        let waiting = connection.output.as_ref().map_or(0, |output| output.len());
-        let in_flight = connection
-            .reading
-            .as_ref()
-            .map_or(0, |reading| reading.in_flight);
+        let waiting = connection.waiting_output().map_or(0, Output::len);
+        let in_flight = connection.reading().map_or(0, |reading| reading.in_flight);
         let bound = match connection.name.transport {
             // An echo is as long as what was sent.
             Transport::Echo => 0,
@@ -88,7 +85,7 @@ impl<S: Sockets> Shard<S> {
         };
         waiting > bound
             || in_flight >= MAX_IN_FLIGHT
-            || matches!(connection.phase, Phase::Attaching(_))
+            || matches!(connection.phase.as_deref(), Some(Phase::Attaching(_)))
     }
 
     pub(super) fn max_message(&self, ix: Ix) -> usize {
@@ -101,13 +98,10 @@ impl<S: Sockets> Shard<S> {
     }
 
     pub(super) fn reading(&mut self, ix: Ix, max_message: usize) -> &mut Reading {
-        self.connection(ix).reading.get_or_insert_with(|| {
-            let decoder = Decoder::new(Role::Server, Limits { max_message });
-            Box::new(Reading {
-                decoder,
-                held: Vec::new(),
-                in_flight: 0,
-            })
+        self.connection(ix).reading_or(|| Reading {
+            decoder: Decoder::new(Role::Server, Limits { max_message }),
+            held: Vec::new(),
+            in_flight: 0,
         })
     }
 
@@ -132,7 +126,8 @@ impl<S: Sockets> Shard<S> {
             let Some(found) = self.find_mut(connection) else {
                 return;
             };
-            if matches!(found.phase, Phase::Closing { heard: true, .. }) {
+            let phase = found.phase.as_deref();
+            if matches!(phase, Some(Phase::Closing { heard: true, .. })) {
                 return;
             }
             if self.must_pause(ix) {
@@ -142,7 +137,7 @@ impl<S: Sockets> Shard<S> {
         let pausing = self.must_pause(ix);
         let found = self.connection(ix);
         found.flags.paused = pausing;
-        let Some(reading) = &mut found.reading else {
+        let Some(reading) = found.reading_mut() else {
             return;
         };
         reading.decoder = decoder;
@@ -151,7 +146,7 @@ impl<S: Sockets> Shard<S> {
             reading.held.splice(0..0, rest.iter().copied());
         }
         if reading.decoder.is_idle() && reading.held.is_empty() && reading.in_flight == 0 {
-            found.reading = None;
+            found.finish_reading();
         }
     }
 

@@ -8,6 +8,7 @@ use bellwire_wire::{
 use super::{
     Cause, ConnectionId, Departure, Release, Shard, Sockets,
     connection::{ConnectionRef, Ix, Phase},
+    wheel::Coarse,
 };
 use crate::{
     format::{Format, Framing},
@@ -22,7 +23,7 @@ impl<S: Sockets> Shard<S> {
         if connection.is_closing() {
             return;
         }
-        if let Phase::Attaching(attaching) = &mut connection.phase
+        if let Some(Phase::Attaching(attaching)) = connection.phase.as_deref_mut()
             && let Some(poll) = attaching.poll_mut()
         {
             // A poll is answered once it knows its cursor, and then goes.
@@ -30,7 +31,7 @@ impl<S: Sockets> Shard<S> {
             poll.close = true;
             return;
         }
-        if let Phase::Held(held) = &mut connection.phase {
+        if let Some(Phase::Held(held)) = connection.phase.as_deref_mut() {
             // A poll ends with an empty answer; the next one is told what is wrong.
             held.poll.close = true;
             self.answer(ix, true);
@@ -69,7 +70,7 @@ impl<S: Sockets> Shard<S> {
     /// The peer sent a close frame: it is answered with the same code.
     pub(super) fn close_answered(&mut self, ix: Ix, code: Option<u16>) {
         let connection = self.connection(ix);
-        if let Phase::Closing { heard, .. } = &mut connection.phase {
+        if let Some(Phase::Closing { heard, .. }) = connection.phase.as_deref_mut() {
             *heard = true;
             self.make_ready(ix);
             return;
@@ -88,8 +89,8 @@ impl<S: Sockets> Shard<S> {
     fn part(&mut self, ix: Ix, cause: Cause, heard: bool) {
         let now = self.now.mono;
         let connection = self.connection(ix);
-        connection.phase = Phase::Closing { cause, heard };
-        connection.clock.heard = now;
+        connection.phase = Some(Box::new(Phase::Closing { cause, heard }));
+        connection.clock.heard = Coarse::floor(now);
         self.unsubscribe_all(ix);
         self.plan(ix);
         self.make_ready(ix);
@@ -97,8 +98,8 @@ impl<S: Sockets> Shard<S> {
 
     /// Ends a connection whose peer can't be told anything.
     pub(super) fn depart(&mut self, ix: Ix, cause: Cause) {
-        let known = match self.connections[ix as usize].phase {
-            Phase::Closing { cause, .. } => cause,
+        let known = match self.connections[ix as usize].phase.as_deref() {
+            Some(Phase::Closing { cause, .. }) => *cause,
             _ => cause,
         };
         self.unsubscribe_all(ix);
@@ -113,7 +114,7 @@ impl<S: Sockets> Shard<S> {
             id: connection.name.id,
             transport: connection.name.transport,
             cause,
-            age_ms: self.now.mono.saturating_sub(connection.clock.opened),
+            age_ms: self.now.mono.saturating_sub(connection.clock.opened.ms()),
         };
         self.sockets
             .release(connection.name.socket, release, &departure);

@@ -1,6 +1,6 @@
 //! What a shard shows of itself to operators.
 
-use super::{Connection, ConnectionInfo, Gauges, Shard, Sockets, Stats};
+use super::{Connection, ConnectionInfo, Gauges, Shard, Sockets, Stats, connection::Output};
 use crate::{
     channel::{Channel, UserId},
     engine::ChannelRecord,
@@ -26,7 +26,7 @@ impl<S: Sockets> Shard<S> {
         for (_, connection) in &self.connections {
             gauges.connections[connection.name.transport as usize] += 1;
             gauges.subscriptions += connection.subscriptions.len();
-            gauges.output_bytes += connection.output.as_ref().map_or(0, |out| out.own_bytes());
+            gauges.output_bytes += connection.waiting_output().map_or(0, Output::own_bytes);
         }
         gauges
     }
@@ -73,10 +73,10 @@ impl<S: Sockets> Shard<S> {
             socket: connection.name.socket,
             access: connection.access.clone(),
             transport: connection.name.transport,
-            age_ms: now.mono.saturating_sub(connection.clock.opened),
+            age_ms: now.mono.saturating_sub(connection.clock.opened.ms()),
             channels: entries().map(|(_, entry)| entry.channel.clone()).collect(),
             lag: entries()
-                .filter(|(sub, entry)| sub.live && sub.cursor < entry.head)
+                .filter(|(sub, entry)| sub.is_live() && sub.cursor() < entry.head)
                 .count(),
         }
     }

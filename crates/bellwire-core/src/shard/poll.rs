@@ -4,7 +4,7 @@
 
 use super::{
     Cause, Shard, Sockets,
-    connection::{ConnectionRef, Held, Ix, Phase},
+    connection::{ConnectionRef, Held, Ix, Phase, Subscription},
 };
 use crate::{
     envelope::{write_denied, write_number},
@@ -15,7 +15,7 @@ impl<S: Sockets> Shard<S> {
     /// Answers a held poll if there is something to say, or at once; returns whether it goes on
     /// being held.
     pub(super) fn answer(&mut self, ix: Ix, at_once: bool) -> bool {
-        let Phase::Held(held) = &self.connections[ix as usize].phase else {
+        let Some(Phase::Held(held)) = self.connections[ix as usize].phase.as_deref() else {
             return false;
         };
         let (limit, only_cursor) = (held.poll.limit, held.poll.only_cursor);
@@ -24,7 +24,7 @@ impl<S: Sockets> Shard<S> {
             answer = self.collect(ix, limit);
         }
         let connection = self.connection(ix);
-        let Phase::Held(held) = &mut connection.phase else {
+        let Some(Phase::Held(held)) = connection.phase.as_deref_mut() else {
             return false;
         };
         // What has to be read from the log first is waited for, rather than answered in parts: as
@@ -40,7 +40,7 @@ impl<S: Sockets> Shard<S> {
             return true;
         }
         for (subscription, cursor) in connection.subscriptions.iter_mut().zip(answer.cursors) {
-            subscription.cursor = cursor;
+            subscription.move_to(cursor);
         }
         let messages = answer.messages;
         let cursor = self.cursor_of(ix);
@@ -49,7 +49,8 @@ impl<S: Sockets> Shard<S> {
             cause: Cause::Answered,
             heard: true,
         };
-        let Phase::Held(held) = std::mem::replace(&mut connection.phase, closing) else {
+        let phase = connection.phase.replace(Box::new(closing));
+        let Some(Phase::Held(held)) = phase.map(|phase| *phase) else {
             return false;
         };
         connection.flags.last_answer = held.poll.close;
@@ -67,7 +68,7 @@ impl<S: Sockets> Shard<S> {
             cursors: connection
                 .subscriptions
                 .iter()
-                .map(|sub| sub.cursor)
+                .map(Subscription::cursor)
                 .collect(),
             ..Collected::default()
         };
@@ -78,7 +79,7 @@ impl<S: Sockets> Shard<S> {
             let behind = subscriptions
                 .iter()
                 .zip(&found.cursors)
-                .filter(|(sub, cursor)| sub.live && **cursor < self.channels[sub.channel].head)
+                .filter(|(sub, cursor)| sub.is_live() && **cursor < self.channels[sub.channel].head)
                 .count();
             let share = left.checked_div(behind).unwrap_or(0).max(1);
             let mut advanced = false;
@@ -90,7 +91,7 @@ impl<S: Sockets> Shard<S> {
                     .settings
                     .max_answer_bytes
                     .saturating_sub(found.messages.len());
-                if !subscription.live || cursor >= entry.head || left == 0 || room == 0 {
+                if !subscription.is_live() || cursor >= entry.head || left == 0 || room == 0 {
                     continue;
                 }
                 let Some((chunk, _, end)) =

@@ -89,7 +89,7 @@ impl<S: Sockets> Shard<S> {
             return;
         };
         let ix = connection.ix;
-        if let Some(reading) = &mut found.reading {
+        if let Some(reading) = found.reading_mut() {
             reading.in_flight -= 1;
         }
         match reply {

@@ -16,18 +16,18 @@ impl<S: Sockets> Shard<S> {
     /// were found are not said yet, so the client's own cursor is still the right one.
     pub(super) fn cursor_of(&self, ix: Ix) -> String {
         let connection = &self.connections[ix as usize];
-        if let Phase::Attaching(_) = connection.phase {
+        if let Some(Phase::Attaching(_)) = connection.phase.as_deref() {
             return String::new();
         }
         let ids: Vec<Id> = connection
             .subscriptions
             .iter()
-            .filter(|subscription| subscription.live)
+            .filter(|subscription| subscription.is_live())
             .map(|subscription| {
                 let entry = &self.channels[subscription.channel];
                 let at = Position {
                     epoch: entry.epoch,
-                    offset: subscription.cursor,
+                    offset: subscription.cursor(),
                 };
                 Id::new(&entry.channel, at)
             })
@@ -59,7 +59,7 @@ impl<S: Sockets> Shard<S> {
             let other = &mut self.connections[moved.connection as usize];
             other.subscriptions[moved.nth as usize].slot = gone.slot;
             // A pass that was beyond this slot would miss the subscriber that moved into it.
-            if slot < entry.pass.at {
+            if gone.slot < entry.pass.at {
                 self.make_ready(moved.connection);
             }
         }

@@ -3,6 +3,7 @@
 use super::{
     Cause, Shard, Sockets,
     connection::{Connection, Ix, Phase, Transport},
+    wheel::Coarse,
 };
 use crate::access::Denied;
 
@@ -12,8 +13,8 @@ impl<S: Sockets> Shard<S> {
     pub(super) fn plan(&mut self, ix: Ix) {
         let next = self.next_deadline(&self.connections[ix as usize]);
         let connection = &mut self.connections[ix as usize];
-        if next < connection.clock.wake {
-            connection.clock.wake = self.wheel.plan(ix, next);
+        if next < connection.clock.wake.map_or(u64::MAX, Coarse::ms) {
+            connection.clock.wake = Some(self.wheel.plan(ix, next));
         }
     }
 
@@ -24,10 +25,11 @@ impl<S: Sockets> Shard<S> {
             let Some(connection) = self.connections.get_mut(ix as usize) else {
                 continue;
             };
-            if connection.clock.wake > self.now.mono {
+            let wake = connection.clock.wake;
+            if wake.is_none_or(|wake| wake.ms() > self.now.mono) {
                 continue;
             }
-            connection.clock.wake = u64::MAX;
+            connection.clock.wake = None;
             self.look_at(ix);
             if self.connections.contains(ix as usize) {
                 self.plan(ix);
@@ -38,20 +40,20 @@ impl<S: Sockets> Shard<S> {
     fn next_deadline(&self, connection: &Connection) -> u64 {
         let clock = &connection.clock;
         let heartbeat = self.settings.heartbeat_ms;
-        let phase = match &connection.phase {
-            Phase::AwaitingAuth(_) => clock.opened + self.settings.auth_timeout_ms,
-            Phase::Closing { .. } => return clock.heard + self.settings.close_timeout_ms,
-            Phase::Held(held) => held.deadline,
-            Phase::Attaching(_) | Phase::Open => u64::MAX,
+        let (opened, sent, heard) = (clock.opened.ms(), clock.sent.ms(), clock.heard.ms());
+        let phase = match connection.phase.as_deref() {
+            Some(Phase::AwaitingAuth(_)) => opened + self.settings.auth_timeout_ms,
+            Some(Phase::Closing { .. }) => return heard + self.settings.close_timeout_ms,
+            Some(Phase::Held(held)) => held.deadline,
+            Some(Phase::Attaching(_)) | None => u64::MAX,
         };
         let heartbeat = match connection.name.transport {
             Transport::Poll => u64::MAX,
-            Transport::Sse => clock.sent + heartbeat,
+            Transport::Sse => sent + heartbeat,
             Transport::WebSocket | Transport::Echo => {
                 // One ping, then as long again for an answer.
                 let patience = if connection.flags.pinged { 2 } else { 1 };
-                let heard = clock.heard + patience * heartbeat;
-                heard.min(clock.sent + heartbeat)
+                (heard + patience * heartbeat).min(sent + heartbeat)
             }
         };
         phase.min(heartbeat).min(self.expiry(connection))
@@ -76,15 +78,15 @@ impl<S: Sockets> Shard<S> {
     fn look_at(&mut self, ix: Ix) {
         let now = self.now;
         let connection = &self.connections[ix as usize];
-        match &connection.phase {
-            Phase::Closing { .. } => {
-                if now.mono >= connection.clock.heard + self.settings.close_timeout_ms {
+        match connection.phase.as_deref() {
+            Some(Phase::Closing { .. }) => {
+                if now.mono >= connection.clock.heard.ms() + self.settings.close_timeout_ms {
                     self.depart(ix, Cause::Silent);
                 }
                 return;
             }
-            Phase::AwaitingAuth(_) => {
-                if now.mono >= connection.clock.opened + self.settings.auth_timeout_ms {
+            Some(Phase::AwaitingAuth(_)) => {
+                if now.mono >= connection.clock.opened.ms() + self.settings.auth_timeout_ms {
                     self.close(
                         ix,
                         Cause::AuthTimeout,
@@ -93,13 +95,13 @@ impl<S: Sockets> Shard<S> {
                     return;
                 }
             }
-            Phase::Held(held) if now.mono >= held.deadline => {
+            Some(Phase::Held(held)) if now.mono >= held.deadline => {
                 // Answered in its turn: a crowd that asked at once is not answered at once, so
                 // that only a few answers take memory at a time.
                 self.make_ready(ix);
                 return;
             }
-            Phase::Held(_) | Phase::Attaching(_) | Phase::Open => {}
+            Some(Phase::Held(_) | Phase::Attaching(_)) | None => {}
         }
         if connection.access.is_expired(now.wall) {
             self.close(
@@ -119,18 +121,19 @@ impl<S: Sockets> Shard<S> {
             return;
         };
         let (clock, now) = (&connection.clock, self.now.mono);
+        let (sent, heard) = (clock.sent.ms(), clock.heard.ms());
         match connection.name.transport {
             Transport::Poll => {}
             Transport::Sse => {
-                if now >= clock.sent + heartbeat {
+                if now >= sent + heartbeat {
                     self.say_heartbeat(ix);
                 }
             }
             Transport::WebSocket | Transport::Echo => {
-                if now >= clock.heard + 2 * heartbeat {
+                if now >= heard + 2 * heartbeat {
                     self.depart(ix, Cause::Silent);
-                } else if now >= clock.sent + heartbeat
-                    || now >= clock.heard + heartbeat && !connection.flags.pinged
+                } else if now >= sent + heartbeat
+                    || now >= heard + heartbeat && !connection.flags.pinged
                 {
                     self.say_heartbeat(ix);
                 }
@@ -142,22 +145,22 @@ impl<S: Sockets> Shard<S> {
     fn end_expired_grants(&mut self, ix: Ix) {
         let now = self.now;
         let connection = &mut self.connections[ix as usize];
-        if let Phase::Attaching(_) = connection.phase {
+        if let Some(Phase::Attaching(_)) = connection.phase.as_deref() {
             // What hello waits for must not go before it; the next look comes soon.
             return;
         }
-        let Some(grants) = &mut connection.grants else {
-            return;
-        };
-        if grants.iter().all(|grant| grant.expires > now.wall) {
+        if connection
+            .grants()
+            .iter()
+            .all(|grant| grant.expires > now.wall)
+        {
             return;
         }
-        let expired: Vec<_> = grants
-            .extract_if(.., |grant| grant.expires <= now.wall)
-            .collect();
-        if grants.is_empty() {
-            connection.grants = None;
-        }
+        let expired: Vec<_> = connection.change_grants(|grants| {
+            grants
+                .extract_if(.., |grant| grant.expires <= now.wall)
+                .collect()
+        });
         for grant in expired {
             self.revoke_if_denied(ix, &grant.channel, &Denied::grant_expired(&grant.channel));
         }

@@ -10,6 +10,7 @@ use super::{
     channels::{Channels, Source},
     connection::{Connection, ConnectionRef, Ix, Output, Phase},
     settings::PlantedFault,
+    wheel::Coarse,
 };
 use crate::{
     position::{Id, Position},
@@ -51,15 +52,15 @@ impl<S: Sockets> Shard<S> {
         if connection.flags.blocked {
             return true;
         }
-        let gathered = match &connection.phase {
-            Phase::Held(held) => {
+        let gathered = match connection.phase.as_deref() {
+            Some(Phase::Held(held)) => {
                 let over = self.now.mono >= held.deadline;
                 if self.answer(ix, over) {
                     return true;
                 }
                 Gathered::default()
             }
-            Phase::Open => {
+            None => {
                 let flush = &mut self.flush;
                 flush.lines.clear();
                 gather(
@@ -69,7 +70,7 @@ impl<S: Sockets> Shard<S> {
                     &mut flush.lines,
                 )
             }
-            Phase::AwaitingAuth(_) | Phase::Attaching(_) | Phase::Closing { .. } => {
+            Some(Phase::AwaitingAuth(_) | Phase::Attaching(_) | Phase::Closing { .. }) => {
                 Gathered::default()
             }
         };
@@ -92,14 +93,14 @@ impl<S: Sockets> Shard<S> {
     /// Offers the output and the pieces to the socket in one send; returns whether it blocked.
     fn send(&mut self, ix: Ix, pieces: &[Piece]) -> bool {
         let connection = &mut self.connections[ix as usize];
-        let output = connection.output.take();
+        let output = connection.take_output();
         if output.is_none() && pieces.is_empty() {
             return false;
         }
         let (offered, sent) = offer(
             &mut self.sockets,
             connection,
-            output.as_deref(),
+            output.as_ref(),
             pieces,
             &self.flush.lines,
         );
@@ -108,14 +109,12 @@ impl<S: Sockets> Shard<S> {
             return false;
         };
         if sent > 0 {
-            connection.clock.sent = self.now.mono;
+            connection.clock.sent = Coarse::floor(self.now.mono);
         }
         let (publications, replayed, rest) =
             settle_sent(connection, output, pieces, &self.flush.lines, sent);
-        connection.output = rest;
-        if self.settings.planted == Some(PlantedFault::ForgetPartialFrame) && sent < offered {
-            connection.output = None;
-        }
+        let forgotten = self.settings.planted == Some(PlantedFault::ForgetPartialFrame);
+        connection.put_output(rest.filter(|_| !forgotten || sent == offered));
         self.stats.deliveries[connection.name.transport as usize] += publications;
         self.stats.replayed += replayed;
         self.stats.delivered_bytes += sent as u64;
@@ -129,10 +128,10 @@ impl<S: Sockets> Shard<S> {
     /// What an emptied output makes possible: reading on, or going.
     fn after_send(&mut self, ix: Ix) {
         let connection = &self.connections[ix as usize];
-        if connection.output.is_some() {
+        if connection.waiting_output().is_some() {
             return;
         }
-        if let Phase::Closing { cause, heard: true } = connection.phase {
+        if let Some(&Phase::Closing { cause, heard: true }) = connection.phase.as_deref() {
             let reuse = cause == Cause::Answered && !connection.flags.last_answer;
             let release = if reuse {
                 Release::Reuse
@@ -163,8 +162,8 @@ fn gather(
     'full: for nth in (first..count).chain(0..first) {
         let subscription = &mut connection.subscriptions[nth];
         let entry_ix = subscription.channel;
-        let mut cursor = subscription.cursor;
-        while subscription.live && cursor < channels[entry_ix].head {
+        let mut cursor = subscription.cursor();
+        while subscription.is_live() && cursor < channels[entry_ix].head {
             if gathered.pieces.len() == SEND_PIECES || room == 0 {
                 gathered.more = true;
                 break 'full;
@@ -181,7 +180,7 @@ fn gather(
                 // The log says that nothing is retained up to here.
                 cursor = end;
                 if gathered.pieces.iter().all(|piece| piece.nth != nth) {
-                    subscription.cursor = end;
+                    subscription.move_to(end);
                 }
                 continue;
             };
@@ -216,14 +215,14 @@ fn write_lines(
     let mut ids: SmallVec<[Id; 8]> = connection
         .subscriptions
         .iter()
-        .filter(|subscription| subscription.live)
-        .map(|subscription| id_at(channels, subscription.channel, subscription.cursor))
+        .filter(|subscription| subscription.is_live())
+        .map(|subscription| id_at(channels, subscription.channel, subscription.cursor()))
         .collect();
     let framing = connection.name.format.framing();
     for piece in &mut gathered.pieces {
         let live_before = connection.subscriptions[..piece.nth]
             .iter()
-            .filter(|s| s.live)
+            .filter(|s| s.is_live())
             .count();
         ids[live_before] = id_at(
             channels,
@@ -287,11 +286,11 @@ fn offer<S: Sockets>(
 /// many publications went out, how many of them from pages, and what is left to send.
 fn settle_sent(
     connection: &mut Connection,
-    mut output: Option<Box<Output>>,
+    mut output: Option<Output>,
     pieces: &[Piece],
     lines: &[u8],
     sent: usize,
-) -> (u64, u64, Option<Box<Output>>) {
+) -> (u64, u64, Option<Output>) {
     let mut rest = match &mut output {
         Some(output) => output.advance(sent),
         None => sent,
@@ -303,7 +302,7 @@ fn settle_sent(
         let whole = piece.line.len() + (run.end - run.start);
         let mut count = run.count as u64;
         if rest >= whole {
-            subscription.cursor = run.last;
+            subscription.move_to(run.last);
             rest -= whole;
         } else {
             count = cut(subscription, &mut output, piece, lines, rest);
@@ -317,18 +316,14 @@ fn settle_sent(
             break;
         }
     }
-    (
-        publications,
-        replayed,
-        output.filter(|output| !output.is_empty()),
-    )
+    (publications, replayed, output)
 }
 
 /// A piece of which only `sent` bytes were taken: complete publications count as sent, the one
 /// that was cut is pinned.
 fn cut(
     subscription: &mut super::connection::Subscription,
-    output: &mut Option<Box<Output>>,
+    output: &mut Option<Output>,
     piece: &Piece,
     lines: &[u8],
     sent: usize,
@@ -347,24 +342,24 @@ fn cut(
             start: run.start,
             end: run.end,
         });
-        subscription.cursor = run.last;
+        subscription.move_to(run.last);
         return run.count as u64;
     }
     let at = run.start + (sent - line.len());
     let shared = chunk.borrow();
-    let before = subscription.cursor;
+    let before = subscription.cursor();
     if line.is_empty() && shared.is_boundary(at) {
         let offset = shared.offset_before(at);
-        subscription.cursor = offset.expect("a boundary behind sent bytes ends a publication");
+        subscription.move_to(offset.expect("a boundary behind sent bytes ends a publication"));
     } else {
         // A composite line that went out belongs to the publication behind it, begun or not.
         let (offset, end) = shared.entry_at(at).expect("the cut lies inside of the run");
-        subscription.cursor = offset;
+        subscription.move_to(offset);
         output.push(Pinned::Shared {
             chunk: chunk.clone(),
             start: at,
             end,
         });
     }
-    shared.count_between(before, subscription.cursor)
+    shared.count_between(before, subscription.cursor())
 }

@@ -49,7 +49,7 @@ impl<S: Sockets> Shard<S> {
 
     pub(super) fn say_gap_at(&mut self, ix: Ix, gap: &ChannelGap, cursor: &str) {
         let connection = self.connection(ix);
-        if let Phase::Held(held) = &mut connection.phase {
+        if let Some(Phase::Held(held)) = connection.phase.as_deref_mut() {
             held.gaps.push(gap.clone());
             return;
         }
@@ -82,7 +82,7 @@ impl<S: Sockets> Shard<S> {
     /// A sign of life. Only when nothing else waits to be sent, so never inside of a frame.
     pub(super) fn say_heartbeat(&mut self, ix: Ix) {
         let connection = self.connection(ix);
-        if connection.output.is_some() || connection.flags.blocked {
+        if connection.waiting_output().is_some() || connection.flags.blocked {
             return;
         }
         let visible = connection.name.visible_heartbeats;

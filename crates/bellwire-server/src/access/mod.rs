@@ -12,6 +12,7 @@ mod inspect;
 mod jwt_key;
 mod keyring;
 mod origin;
+mod token_cache;
 mod verifier;
 
 pub use api_key::{API_KEY_PREFIX, StoredKey, generate as generate_api_key};

@@ -3,15 +3,10 @@
 //! One per shard, so its cache needs no lock. Implements the core's `Authenticator`, through which
 //! sessions present tokens and grants.
 
-use std::{
-    cell::RefCell,
-    collections::{HashMap, HashSet},
-    fmt,
-    sync::Arc,
-};
+use std::{cell::RefCell, fmt, sync::Arc};
 
 use bellwire_core::{
-    access::{Access, Authenticator, Grant, Permissions, Refusal},
+    access::{Access, Authenticator, Grant, Refusal},
     time::Now,
 };
 use sha2::{Digest, Sha256};
@@ -21,10 +16,8 @@ use super::{
     claims,
     dev::{DEV_KEY_PREFIX, DevKey},
     keyring::Keyring,
+    token_cache::TokenCache,
 };
-
-/// Distinct permission lists that are remembered for sharing.
-const MAX_SHARED_PERMISSIONS: usize = 1_024;
 
 /// Everything by which credentials are known; shared by the shards.
 #[derive(Debug)]
@@ -37,26 +30,21 @@ pub(super) struct Credentials {
 /// Checks credentials on one shard.
 pub struct Verifier {
     credentials: Arc<Credentials>,
-    cache: RefCell<Cache>,
+    cache: RefCell<TokenCache>,
 }
 
 impl Verifier {
     pub(super) fn new(credentials: Arc<Credentials>, max_cached_tokens: usize) -> Self {
-        let cache = Cache {
-            half: max_cached_tokens.div_ceil(2),
-            ..Cache::default()
-        };
         Self {
             credentials,
-            cache: RefCell::new(cache),
+            cache: RefCell::new(TokenCache::new(max_cached_tokens)),
         }
     }
 
     /// How many verified tokens are remembered.
     #[must_use]
     pub fn cached_tokens(&self) -> usize {
-        let cache = self.cache.borrow();
-        cache.fresh.len() + cache.old.len()
+        self.cache.borrow().len()
     }
 
     fn jwt(&self, text: &str, now: Now) -> Result<Arc<Access>, Refusal> {
@@ -102,46 +90,5 @@ impl fmt::Debug for Verifier {
         f.debug_struct("Verifier")
             .field("cached_tokens", &self.cached_tokens())
             .finish()
-    }
-}
-
-/// Verified tokens by the first half of their SHA-256, in two generations: when the fresh one is
-/// full it becomes the old one, and what nobody has used since is forgotten with that.
-#[derive(Default)]
-struct Cache {
-    fresh: HashMap<[u8; 16], Arc<Access>>,
-    old: HashMap<[u8; 16], Arc<Access>>,
-    half: usize,
-    permissions: HashSet<Arc<Permissions>>,
-}
-
-impl Cache {
-    fn find(&mut self, key: &[u8; 16]) -> Option<Arc<Access>> {
-        if let Some(access) = self.fresh.get(key) {
-            return Some(Arc::clone(access));
-        }
-        let access = self.old.remove(key)?;
-        self.insert(*key, Arc::clone(&access));
-        Some(access)
-    }
-
-    fn insert(&mut self, key: [u8; 16], access: Arc<Access>) {
-        if self.fresh.len() >= self.half {
-            self.old = std::mem::take(&mut self.fresh);
-        }
-        self.fresh.insert(key, access);
-    }
-
-    /// The same lists as other users have, where they are the same.
-    fn share(&mut self, permissions: Permissions) -> Arc<Permissions> {
-        if let Some(known) = self.permissions.get(&permissions) {
-            return Arc::clone(known);
-        }
-        if self.permissions.len() >= MAX_SHARED_PERMISSIONS {
-            self.permissions.clear();
-        }
-        let shared = Arc::new(permissions);
-        self.permissions.insert(Arc::clone(&shared));
-        shared
     }
 }

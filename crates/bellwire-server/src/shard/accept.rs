@@ -185,22 +185,24 @@ fn admit(local: &Rc<Local>, stream: tokio::net::TcpStream, peer: SocketAddr, lis
     };
     let idle = Idle {
         stream,
-        peer,
         seat,
         leftover: Vec::new(),
     };
-    start(local, idle, listener, room);
+    start(local, idle, peer, listener, room);
 }
 
 /// Serves a socket on which a poll was answered and the next request begins.
 pub(super) fn serve_again(local: &Rc<Local>, idle: Idle) {
-    start(local, idle, Listener::Main, Room::Seated);
+    // The error of a peer that is gone is of no interest.
+    if let Ok(peer) = idle.stream.peer_addr() {
+        start(local, idle, peer, Listener::Main, Room::Seated);
+    }
 }
 
-fn start(local: &Rc<Local>, idle: Idle, listener: Listener, room: Room) {
+fn start(local: &Rc<Local>, idle: Idle, peer: SocketAddr, listener: Listener, room: Room) {
     let local = Rc::clone(local);
     drop(spawn_local(async move {
-        if let Err(error) = serve(&local, idle, listener, room).await {
+        if let Err(error) = serve(&local, idle, peer, listener, room).await {
             tracing::debug!(%error, "an HTTP connection ended");
         }
     }));
@@ -209,12 +211,12 @@ fn start(local: &Rc<Local>, idle: Idle, listener: Listener, room: Room) {
 async fn serve(
     local: &Rc<Local>,
     idle: Idle,
+    peer: SocketAddr,
     listener: Listener,
     room: Room,
 ) -> Result<(), hyper::Error> {
     let Idle {
         stream,
-        peer,
         seat,
         leftover,
     } = idle;
@@ -280,7 +282,6 @@ async fn serve(
     };
     let idle = Idle {
         stream,
-        peer,
         seat,
         leftover: parts.read_buf.to_vec(),
     };

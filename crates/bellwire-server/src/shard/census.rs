@@ -4,7 +4,7 @@ use std::{
     collections::HashMap,
     net::{IpAddr, SocketAddr},
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
 };
@@ -19,6 +19,13 @@ const OVERFLOW: usize = 24;
 /// Counts the connections of a node.
 #[derive(Debug)]
 pub(crate) struct Census {
+    counts: Arc<Counts>,
+    /// Of those who are only counted in total.
+    everybody: Arc<Group>,
+}
+
+#[derive(Debug)]
+struct Counts {
     connections: AtomicUsize,
     max_connections: usize,
     addresses: Option<Addresses>,
@@ -29,7 +36,14 @@ pub(crate) struct Census {
 struct Addresses {
     max: usize,
     trusted: Vec<Network>,
-    counts: Mutex<HashMap<IpAddr, usize>>,
+    groups: Mutex<HashMap<IpAddr, (Arc<Group>, usize)>>,
+}
+
+/// Connections that are counted together; what all of them would hold is held once.
+#[derive(Debug)]
+struct Group {
+    counts: Arc<Counts>,
+    address: Option<IpAddr>,
 }
 
 /// Whether there is room for a connection.
@@ -43,13 +57,9 @@ pub(crate) enum Room {
     AddressFull,
 }
 
-/// A counted connection; dropping it makes room.
+/// A counted connection; dropping it makes room. One word, because every connection has one.
 #[derive(Debug)]
-pub(crate) struct Seat {
-    census: Arc<Census>,
-    /// Boxed, because mostly there is none: one word.
-    address: Option<Box<IpAddr>>,
-}
+pub(crate) struct Seat(Arc<Group>);
 
 impl Census {
     pub(crate) fn new(
@@ -60,70 +70,74 @@ impl Census {
         let addresses = max_per_address.map(|max| Addresses {
             max,
             trusted,
-            counts: Mutex::default(),
+            groups: Mutex::default(),
         });
-        Self {
+        let counts = Arc::new(Counts {
             connections: AtomicUsize::new(0),
             max_connections,
             addresses,
             left: Notify::new(),
-        }
+        });
+        let everybody = Arc::new(Group {
+            counts: Arc::clone(&counts),
+            address: None,
+        });
+        Self { counts, everybody }
     }
 
     /// Counts a connection that was just accepted.
-    pub(crate) fn seat(self: &Arc<Self>, peer: SocketAddr) -> (Seat, Room) {
-        let before = self.connections.fetch_add(1, Ordering::Relaxed);
-        let mut room = if before >= self.max_connections {
+    pub(crate) fn seat(&self, peer: SocketAddr) -> (Seat, Room) {
+        let before = self.counts.connections.fetch_add(1, Ordering::Relaxed);
+        let mut room = if before >= self.counts.max_connections {
             Room::Full
         } else {
             Room::Seated
         };
-        let address = self.addresses.as_ref().and_then(|addresses| {
-            let ip = peer.ip().to_canonical();
-            if addresses.is_exempt(ip) {
-                return None;
+        let ip = peer.ip().to_canonical();
+        let group = match &self.counts.addresses {
+            Some(addresses) if !addresses.is_exempt(ip) => {
+                let mut groups = addresses.groups();
+                let (group, count) = groups.entry(ip).or_insert_with(|| {
+                    let counts = Arc::clone(&self.counts);
+                    let address = Some(ip);
+                    (Arc::new(Group { counts, address }), 0)
+                });
+                *count += 1;
+                if *count > addresses.max {
+                    room = Room::AddressFull;
+                }
+                Arc::clone(group)
             }
-            let mut counts = addresses
-                .counts
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner);
-            let count = counts.entry(ip).or_default();
-            *count += 1;
-            if *count > addresses.max {
-                room = Room::AddressFull;
-            }
-            Some(Box::new(ip))
-        });
-        (
-            Seat {
-                census: Arc::clone(self),
-                address,
-            },
-            room,
-        )
+            _ => Arc::clone(&self.everybody),
+        };
+        (Seat(group), room)
     }
 
     /// Whether the next connection gets no seat.
     pub(crate) fn is_full(&self) -> bool {
-        self.connections.load(Ordering::Relaxed) >= self.max_connections
+        self.connections() >= self.counts.max_connections
     }
 
     /// Whether accepting must wait for somebody to leave.
     pub(crate) fn is_crowded(&self) -> bool {
-        self.connections.load(Ordering::Relaxed) >= self.max_connections + OVERFLOW
+        self.connections() >= self.counts.max_connections + OVERFLOW
     }
 
     /// Completes when somebody has left.
     pub(crate) async fn departure(&self) {
-        self.left.notified().await;
+        self.counts.left.notified().await;
     }
 
     pub(crate) fn connections(&self) -> usize {
-        self.connections.load(Ordering::Relaxed)
+        self.counts.connections.load(Ordering::Relaxed)
     }
 }
 
 impl Addresses {
+    fn groups(&self) -> MutexGuard<'_, HashMap<IpAddr, (Arc<Group>, usize)>> {
+        self.groups.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn is_exempt(&self, ip: IpAddr) -> bool {
         ip.is_loopback() || self.trusted.iter().any(|network| network.contains(ip))
     }
@@ -131,20 +145,18 @@ impl Addresses {
 
 impl Drop for Seat {
     fn drop(&mut self) {
-        let before = self.census.connections.fetch_sub(1, Ordering::Relaxed);
-        if before >= self.census.max_connections {
-            self.census.left.notify_waiters();
-            self.census.left.notify_one();
+        let Group { counts, address } = &*self.0;
+        let before = counts.connections.fetch_sub(1, Ordering::Relaxed);
+        if before >= counts.max_connections {
+            counts.left.notify_waiters();
+            counts.left.notify_one();
         }
-        if let (Some(addresses), Some(address)) = (&self.census.addresses, &self.address) {
-            let mut counts = addresses
-                .counts
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner);
-            if let Some(count) = counts.get_mut(&**address) {
+        if let (Some(addresses), Some(address)) = (&counts.addresses, address) {
+            let mut groups = addresses.groups();
+            if let Some((_, count)) = groups.get_mut(address) {
                 *count -= 1;
                 if *count == 0 {
-                    counts.remove(&**address);
+                    groups.remove(address);
                 }
             }
         }

@@ -222,8 +222,8 @@ impl Local {
             if holds_input {
                 return None;
             }
-            let leftover = shard.sockets().take_leftover(socket)?;
-            Some((connection, leftover))
+            let leftover = shard.sockets().take_leftover(socket);
+            (!leftover.is_empty()).then_some((connection, leftover))
         });
         if let Some((connection, bytes)) = &mut leftover {
             self.with(|shard, now| {

@@ -32,32 +32,26 @@ const RETURNS: usize = 8;
 #[derive(Debug)]
 pub(crate) struct Idle {
     pub(crate) stream: TcpStream,
-    pub(crate) peer: SocketAddr,
     pub(crate) seat: Seat,
     /// What had been read behind the last request.
     pub(crate) leftover: Vec<u8>,
 }
 
-/// What bytes go through.
-#[derive(Debug)]
-enum Io {
-    Tcp(TcpStream),
-    Pipe(Rc<RefCell<Pipe>>),
-}
-
+/// One entry of the table. Small, because there are tens of thousands.
 #[derive(Debug)]
 #[expect(
     clippy::struct_excessive_bools,
     reason = "independent conditions, one byte each"
 )]
 struct Slot {
-    io: Io,
-    peer: SocketAddr,
-    /// Held for its drop: a connection less. None where hyper's connection holds it.
-    seat: Option<Seat>,
+    /// What bytes go through, unless there is a pipe.
+    stream: Option<TcpStream>,
     /// Tells a reused slot's late events apart.
     generation: u32,
     connection: Option<ConnectionRef>,
+    /// Held for its drop: a connection less. None where hyper's connection holds it.
+    seat: Option<Seat>,
+    rare: Option<Box<Rare>>,
     /// Whether there may be bytes to read.
     readable: bool,
     /// Whether it is in the list of those to be read.
@@ -66,7 +60,48 @@ struct Slot {
     ended: bool,
     /// Whether bytes wait for the next request instead of being read: a held poll.
     holds_input: bool,
-    leftover: Option<Box<[u8]>>,
+}
+
+/// What few sockets have.
+#[derive(Debug)]
+enum Rare {
+    /// Bytes that were read behind the request.
+    Leftover(Vec<u8>),
+    /// A response body instead of a socket, and whose.
+    Pipe(Rc<RefCell<Pipe>>, SocketAddr),
+}
+
+impl Slot {
+    fn new(generation: u32) -> Self {
+        Self {
+            stream: None,
+            generation,
+            connection: None,
+            seat: None,
+            rare: None,
+            readable: false,
+            queued: false,
+            ended: false,
+            holds_input: false,
+        }
+    }
+
+    fn take_leftover(&mut self) -> Vec<u8> {
+        let rare = self
+            .rare
+            .take_if(|rare| matches!(**rare, Rare::Leftover(_)));
+        match rare.map(|rare| *rare) {
+            Some(Rare::Leftover(bytes)) => bytes,
+            _ => Vec::new(),
+        }
+    }
+
+    fn pipe(&self) -> Option<&RefCell<Pipe>> {
+        match self.rare.as_deref()? {
+            Rare::Pipe(pipe, _) => Some(pipe),
+            Rare::Leftover(_) => None,
+        }
+    }
 }
 
 /// What the driver is to do next with a socket.
@@ -122,7 +157,6 @@ impl Epoll {
     pub(crate) fn insert(&mut self, idle: Idle) -> io::Result<SocketKey> {
         let Idle {
             stream,
-            peer,
             seat,
             leftover,
         } = idle;
@@ -132,16 +166,10 @@ impl Epoll {
         let flags = EventFlags::IN | EventFlags::OUT | EventFlags::RDHUP | EventFlags::ET;
         epoll::add(&*self.fd, &stream, data(key, self.generation), flags)?;
         entry.insert(Slot {
-            io: Io::Tcp(stream),
-            peer,
+            stream: Some(stream),
             seat: Some(seat),
-            generation: self.generation,
-            connection: None,
-            readable: false,
-            queued: false,
-            ended: false,
-            holds_input: false,
-            leftover: (!leftover.is_empty()).then(|| leftover.into_boxed_slice()),
+            rare: (!leftover.is_empty()).then(|| Box::new(Rare::Leftover(leftover))),
+            ..Slot::new(self.generation)
         });
         Ok(key)
     }
@@ -150,16 +178,8 @@ impl Epoll {
     pub(crate) fn insert_pipe(&mut self, pipe: Rc<RefCell<Pipe>>, peer: SocketAddr) -> SocketKey {
         self.generation = self.generation.wrapping_add(1);
         let slot = Slot {
-            io: Io::Pipe(pipe),
-            peer,
-            seat: None,
-            generation: self.generation,
-            connection: None,
-            readable: false,
-            queued: false,
-            ended: false,
-            holds_input: false,
-            leftover: None,
+            rare: Some(Box::new(Rare::Pipe(pipe, peer))),
+            ..Slot::new(self.generation)
         };
         SocketKey::try_from(self.slots.insert(slot)).expect("fewer than 2^32 sockets")
     }
@@ -174,13 +194,19 @@ impl Epoll {
         }
     }
 
+    /// The other side's address, unless it is gone. The kernel knows it, so no slot keeps it.
     pub(crate) fn peer(&self, socket: SocketKey) -> Option<SocketAddr> {
-        self.slots.get(socket as usize).map(|slot| slot.peer)
+        let slot = self.slots.get(socket as usize)?;
+        match slot.rare.as_deref() {
+            Some(Rare::Pipe(_, peer)) => Some(*peer),
+            _ => slot.stream.as_ref()?.peer_addr().ok(),
+        }
     }
 
     /// Takes what was read behind the request.
-    pub(crate) fn take_leftover(&mut self, socket: SocketKey) -> Option<Box<[u8]>> {
-        self.slots.get_mut(socket as usize)?.leftover.take()
+    pub(crate) fn take_leftover(&mut self, socket: SocketKey) -> Vec<u8> {
+        let slot = self.slots.get_mut(socket as usize);
+        slot.map(Slot::take_leftover).unwrap_or_default()
     }
 
     /// Asks the kernel what has happened, without waiting. Returns whether there may be more.
@@ -260,10 +286,9 @@ impl Epoll {
         let Some(slot) = self.slots.get_mut(key as usize) else {
             return Ok(None);
         };
-        let Io::Tcp(stream) = &slot.io else {
+        let Some(mut stream) = slot.stream.as_ref() else {
             return Ok(None);
         };
-        let mut stream = stream;
         match stream.read(buffer) {
             Ok(count) => {
                 // A short read emptied the socket: what comes later is a new edge, except an end
@@ -353,21 +378,14 @@ impl Epoll {
         if slot.connection.is_some() || slot.seat.is_none() {
             return None;
         }
-        let Slot {
-            io,
-            peer,
-            seat,
-            leftover,
-            ..
-        } = self.slots.remove(key as usize);
-        let Io::Tcp(stream) = io else { return None };
+        let mut slot = self.slots.remove(key as usize);
+        let leftover = slot.take_leftover();
+        let stream = slot.stream?;
         // A socket that the kernel no longer knows here is closed by its drop.
         epoll::delete(&*self.fd, &stream).ok()?;
-        let leftover = leftover.map(Vec::from).unwrap_or_default();
         Some(Idle {
             stream,
-            peer,
-            seat: seat?,
+            seat: slot.seat?,
             leftover,
         })
     }
@@ -376,15 +394,15 @@ impl Epoll {
 impl Sockets for Epoll {
     fn send(&mut self, socket: SocketKey, slices: &[IoSlice<'_>]) -> Sent {
         let slot = &self.slots[socket as usize];
-        let result = match &slot.io {
-            Io::Pipe(pipe) => return pipe.borrow_mut().write(slices),
-            Io::Tcp(stream) => {
-                let mut stream = stream;
-                match slices {
-                    [one] => stream.write(one),
-                    several => stream.write_vectored(several),
-                }
-            }
+        let Some(mut stream) = slot.stream.as_ref() else {
+            return match slot.pipe() {
+                Some(pipe) => pipe.borrow_mut().write(slices),
+                None => Sent::Gone,
+            };
+        };
+        let result = match slices {
+            [one] => stream.write(one),
+            several => stream.write_vectored(several),
         };
         match result {
             Ok(count) => Sent::Bytes(count),
@@ -405,29 +423,25 @@ impl Sockets for Epoll {
     fn release(&mut self, socket: SocketKey, release: Release, departure: &Departure) {
         self.closes.note(departure, self.now);
         let slot = &mut self.slots[socket as usize];
-        match &slot.io {
-            Io::Pipe(pipe) => {
-                pipe.borrow_mut().end();
-                self.slots.remove(socket as usize);
+        if let Some(pipe) = slot.pipe() {
+            pipe.borrow_mut().end();
+        } else if release == Release::Reuse && self.keep_alive_ms > 0 {
+            slot.connection = None;
+            if slot.rare.is_some() || slot.readable {
+                self.returned.push_back(socket);
+            } else {
+                let until = self.now + self.keep_alive_ms;
+                self.parked.push_back((until, socket, slot.generation));
             }
-            Io::Tcp(_) if release == Release::Reuse && self.keep_alive_ms > 0 => {
-                slot.connection = None;
-                if slot.leftover.is_some() || slot.readable {
-                    self.returned.push_back(socket);
-                } else {
-                    let until = self.now + self.keep_alive_ms;
-                    self.parked.push_back((until, socket, slot.generation));
-                }
-            }
-            Io::Tcp(stream) => {
-                if departure.cause != Cause::Peer {
-                    // What was sent last still arrives; the error of a peer that is gone is of
-                    // no interest.
-                    stream.shutdown(std::net::Shutdown::Write).ok();
-                }
-                self.slots.remove(socket as usize);
-            }
+            return;
+        } else if let Some(stream) = &slot.stream
+            && departure.cause != Cause::Peer
+        {
+            // What was sent last still arrives; the error of a peer that is gone is of no
+            // interest.
+            stream.shutdown(std::net::Shutdown::Write).ok();
         }
+        self.slots.remove(socket as usize);
     }
 }
 

@@ -1,0 +1,135 @@
+//! The verified tokens of one shard, so that a token is checked once and not with every request.
+//!
+//! Filled and asked by the [`super::verifier`]. Knows tokens by their digest only, and nothing of
+//! what makes them valid.
+
+use std::{collections::HashSet, mem, sync::Arc};
+
+use bellwire_core::access::{Access, Permissions};
+use hashbrown::HashTable;
+
+/// Distinct permission lists that are remembered for sharing.
+const MAX_SHARED_PERMISSIONS: usize = 1_024;
+
+/// The first half of a token's SHA-256.
+pub(super) type Key = [u8; 16];
+
+/// Two generations: when the fresh one is full it becomes the old one, and what nobody has used
+/// since is forgotten with that.
+pub(super) struct TokenCache {
+    fresh: Generation,
+    old: Generation,
+    half: usize,
+    permissions: HashSet<Arc<Permissions>>,
+}
+
+/// Entries in a row and a table of their places: a table is half empty, which costs four bytes per
+/// empty place rather than an entry.
+#[derive(Default)]
+struct Generation {
+    entries: Vec<(Key, Arc<Access>)>,
+    places: HashTable<u32>,
+}
+
+impl TokenCache {
+    pub(super) fn new(max_tokens: usize) -> Self {
+        Self {
+            fresh: Generation::default(),
+            old: Generation::default(),
+            half: max_tokens.div_ceil(2),
+            permissions: HashSet::new(),
+        }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.fresh.entries.len() + self.old.entries.len()
+    }
+
+    pub(super) fn find(&mut self, key: &Key) -> Option<Arc<Access>> {
+        if let Some(access) = self.fresh.find(key) {
+            return Some(Arc::clone(access));
+        }
+        let access = Arc::clone(self.old.find(key)?);
+        self.insert(*key, Arc::clone(&access));
+        Some(access)
+    }
+
+    /// Remembers a token, in place of what was known of it.
+    pub(super) fn insert(&mut self, key: Key, access: Arc<Access>) {
+        if self.fresh.entries.len() >= self.half {
+            self.old = mem::take(&mut self.fresh);
+        }
+        self.fresh.insert(key, access);
+    }
+
+    /// The same lists as other users have, where they are the same.
+    pub(super) fn share(&mut self, permissions: Permissions) -> Arc<Permissions> {
+        if let Some(known) = self.permissions.get(&permissions) {
+            return Arc::clone(known);
+        }
+        if self.permissions.len() >= MAX_SHARED_PERMISSIONS {
+            self.permissions.clear();
+        }
+        let shared = Arc::new(permissions);
+        self.permissions.insert(Arc::clone(&shared));
+        shared
+    }
+}
+
+impl Generation {
+    fn find(&self, key: &Key) -> Option<&Arc<Access>> {
+        let is_it = |&place: &u32| self.entries[place as usize].0 == *key;
+        let place = self.places.find(hash(key), is_it)?;
+        Some(&self.entries[*place as usize].1)
+    }
+
+    fn insert(&mut self, key: Key, access: Arc<Access>) {
+        let is_it = |&place: &u32| self.entries[place as usize].0 == key;
+        if let Some(&place) = self.places.find(hash(&key), is_it) {
+            self.entries[place as usize].1 = access;
+            return;
+        }
+        let place = u32::try_from(self.entries.len()).expect("fewer tokens than 2^32");
+        self.entries.push((key, access));
+        let entries = &self.entries;
+        self.places
+            .insert_unique(hash(&key), place, |&place| hash(&entries[place as usize].0));
+    }
+}
+
+/// A digest is as good as any hash of it: only tokens that were signed for their bearers get in.
+fn hash(key: &Key) -> u64 {
+    let [a, b, c, d, e, f, g, h, ..] = *key;
+    u64::from_ne_bytes([a, b, c, d, e, f, g, h])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn access() -> Arc<Access> {
+        Arc::new(Access::anonymous())
+    }
+
+    #[test]
+    fn what_is_used_outlives_a_generation_and_what_is_not_is_forgotten() {
+        let mut cache = TokenCache::new(4);
+        for n in 0..4 {
+            cache.insert([n; 16], access());
+            assert!(cache.find(&[0; 16]).is_some(), "{n}");
+            assert!(cache.len() <= 4);
+        }
+        assert!(cache.find(&[1; 16]).is_none());
+        assert!(cache.find(&[3; 16]).is_some());
+    }
+
+    #[test]
+    fn a_token_that_is_verified_again_takes_its_own_place() {
+        let mut cache = TokenCache::new(4);
+        let (first, second) = (access(), access());
+        cache.insert([7; 16], first);
+        cache.insert([7; 16], Arc::clone(&second));
+        assert_eq!(cache.len(), 1);
+        assert!(Arc::ptr_eq(&cache.find(&[7; 16]).unwrap(), &second));
+    }
+}
