@@ -185,6 +185,7 @@ fn javascript(root: &Path) -> Result<()> {
         "bench/peers",
         "bench/peers/node-sse",
         "bench/peers/node-ws",
+        "bench/peers/pushpin",
     ] {
         let folder = root.join(folder);
         let listing = fs::read_dir(&folder).with_context(|| folder.display().to_string())?;

@@ -6,6 +6,7 @@ use std::{
     convert::Infallible,
     error::Error,
     io::Write as _,
+    net::Ipv4Addr,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -27,7 +28,7 @@ use axum::{
 use futures_util::{Stream, StreamExt as _, stream};
 use serde::Deserialize;
 use tokio::{
-    net::TcpListener,
+    net::TcpSocket,
     sync::broadcast::{self, Receiver, Sender, error::RecvError},
 };
 use tokio_stream::wrappers::BroadcastStream;
@@ -149,7 +150,11 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .route("/v1/sse", get(events))
         .route("/v1/channels/{channel}", post(publish))
         .with_state(Arc::new(Hub::default()));
-    let listener = TcpListener::bind(("127.0.0.1", port)).await?;
+    let socket = TcpSocket::new_v4()?;
+    socket.set_reuseaddr(true)?;
+    socket.bind((Ipv4Addr::LOCALHOST, port).into())?;
+    // `TcpListener::bind` would let 128 connections wait, too few for a storm of them.
+    let listener = socket.listen(4096)?;
     writeln!(std::io::stdout(), "ready")?;
     let listener = listener.tap_io(|socket| drop(socket.set_nodelay(true)));
     axum::serve(listener, app).await?;
