@@ -138,6 +138,8 @@ pub(crate) fn run(
         let Some(party) = parties.get_mut(stream.group) else {
             bail!("there is no group {}", stream.group);
         };
+        // Servers may have closed publishers that were idle for long.
+        party.publishers.answers(Duration::ZERO)?;
         streams.push(Running::begin(stream, party));
     }
     let start = clock::now();

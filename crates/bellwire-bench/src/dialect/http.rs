@@ -50,8 +50,10 @@ pub(super) fn get(target: &Target, path: &str, token: Option<&str>, until: &'sta
         send.push_str(token);
         send.push_str("\r\n");
     }
-    if target.wire == Wire::Ws {
-        send.push_str(UPGRADE);
+    match target.wire {
+        Wire::Ws => send.push_str(UPGRADE),
+        Wire::Sse => send.push_str("accept: text/event-stream\r\n"),
+        Wire::Poll => {}
     }
     send.push_str("\r\n");
     Step {

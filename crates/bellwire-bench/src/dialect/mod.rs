@@ -140,6 +140,11 @@ impl Target {
         Ok(())
     }
 
+    /// Whether a publisher's connection ends with its answer.
+    pub(crate) fn closes_publishers(&self) -> bool {
+        self.dialect == Dialect::Pushpin
+    }
+
     /// The first whole answer to a publication in these bytes: its length, and its body.
     ///
     /// # Errors

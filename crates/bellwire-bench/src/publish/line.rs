@@ -3,7 +3,7 @@
 use std::{
     collections::VecDeque,
     io::{ErrorKind, Read, Write},
-    net::TcpStream,
+    net::{Shutdown, TcpStream},
 };
 
 use anyhow::{Context, Result, bail};
@@ -21,6 +21,8 @@ pub(super) struct Line {
     kind: Kind,
     /// Channels of the requests or commands that have no answer yet.
     under_way: VecDeque<Vec<u32>>,
+    /// Whether the server has ended, or is about to end, the connection.
+    spent: bool,
 }
 
 enum Kind {
@@ -48,11 +50,17 @@ impl Line {
             stream,
             kind,
             under_way: VecDeque::new(),
+            spent: false,
         })
     }
 
     pub(super) fn stream(&self) -> &TcpStream {
         &self.stream
+    }
+
+    /// Whether it must be connected anew before it sends again.
+    pub(super) fn is_spent(&self) -> bool {
+        self.spent
     }
 
     pub(super) fn has_room(&self) -> bool {
@@ -110,6 +118,12 @@ impl Line {
         let mut buffer = [0; BUFFER];
         let mut stream = &self.stream;
         let count = match stream.read(&mut buffer) {
+            // Servers close publishers that were idle for long.
+            Ok(0) if self.under_way.is_empty() => {
+                self.spent = true;
+                self.stream.shutdown(Shutdown::Both).ok();
+                return Ok(0);
+            }
             Ok(0) => bail!("the server closed a publisher's connection"),
             Ok(count) => count,
             Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(0),
@@ -127,6 +141,7 @@ impl Line {
                     note_cursor(&channels, body, cursors);
                     answered += channels.len();
                     begun.drain(..length);
+                    self.spent |= target.closes_publishers();
                 }
             }
             Kind::Commands { decoder, .. } => {

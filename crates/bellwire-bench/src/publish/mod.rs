@@ -129,6 +129,11 @@ impl Publishers {
     }
 
     fn send(&mut self, nth: usize, batch: usize) -> Result<usize> {
+        if self.lines[nth].is_spent() {
+            self.lines[nth] = Line::connect(&self.group.target, self.publishing.via)?;
+            let data = EventData::new_u64(nth as u64);
+            epoll::add(&self.epoll, self.lines[nth].stream(), data, EventFlags::IN)?;
+        }
         let count = batch.min(self.waiting.len());
         let mut items = Vec::with_capacity(count);
         let mut channels = Vec::with_capacity(count);

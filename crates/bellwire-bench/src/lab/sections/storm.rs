@@ -12,6 +12,8 @@ use crate::lab::{
 };
 
 const CONNECTIONS: usize = 10_000;
+/// Seconds in which the server notices that everybody is gone.
+const AWAY: f64 = 1.5;
 /// Publications that everybody misses.
 const MISSED: u32 = 50;
 
@@ -19,7 +21,7 @@ pub(crate) fn measure(effort: Effort) -> Result<Part> {
     let mut part = Part::new("Reconnect storm");
     part.say(&format!(
         "{CONNECTIONS} connections to one channel are cut at once, miss {MISSED} messages, and come back all \
-         together half a second later, each with its cursor. Seconds from then, medians of {} storms; the generator's own work \
+         together {AWAY} s later, each with its cursor. Seconds from then, medians of {} storms; the generator's own work \
          is part of them. *Reads of history*: how often the log was read for all of them together.",
         effort.cycles
     ));
@@ -51,7 +53,7 @@ pub(crate) fn measure(effort: Effort) -> Result<Part> {
             let storm = Storm {
                 group: 0,
                 missed: MISSED,
-                away: 0.5,
+                away: AWAY,
             };
             storms.push(rig.worker.storm(storm, &mut |_| {})?);
             reads.push(log_pages(&rig)? - before);
