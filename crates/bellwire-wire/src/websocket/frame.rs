@@ -65,6 +65,7 @@ impl Header {
     /// Parses the header at the start of `bytes` and returns it with its length; `None` if more
     /// bytes are needed. Checks go in the order of the bytes, so that a bad header is refused for
     /// the same reason whether it comes at once or byte by byte.
+    #[inline]
     pub(super) fn parse(bytes: &[u8]) -> Result<Option<(Self, usize)>, Violation> {
         let Some((&first, rest)) = bytes.split_first() else {
             return Ok(None);
