@@ -12,7 +12,6 @@ use crate::{
     access::Access,
     channel::{Channel, NameError, UserId},
     engine::{Draft, IdempotencyKey, Published},
-    envelope::write_string,
     position::Id,
     publication::{EventName, EventNameError, Payload},
 };
@@ -25,17 +24,27 @@ pub const MAX_KEY_BYTES: usize = 128;
 #[serde(deny_unknown_fields)]
 pub struct DraftText<'a> {
     #[serde(borrow)]
-    channel: Option<Cow<'a, str>>,
+    channel: Option<Text<'a>>,
     #[serde(borrow)]
     data: Option<&'a RawValue>,
     #[serde(borrow)]
-    base64: Option<Cow<'a, str>>,
+    base64: Option<Text<'a>>,
     #[serde(borrow)]
-    event: Option<Cow<'a, str>>,
+    event: Option<Text<'a>>,
     #[serde(borrow)]
-    user: Option<Cow<'a, str>>,
+    user: Option<Text<'a>>,
     #[serde(borrow)]
-    idempotency_key: Option<Cow<'a, str>>,
+    idempotency_key: Option<Text<'a>>,
+}
+
+/// A string, copied only where it has escapes: an optional `Cow` would always be copied.
+#[derive(Debug, Deserialize)]
+struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+
+impl Text<'_> {
+    fn get<'t>(text: &'t Option<Text<'_>>) -> Option<&'t str> {
+        text.as_ref().map(|text| &*text.0)
+    }
 }
 
 /// Why an item can't be published; names the field.
@@ -120,33 +129,41 @@ pub struct Labels<'a> {
 }
 
 impl DraftText<'_> {
-    /// Checks the item.
+    /// Checks the item. Where it goes to the `last` channel, that one's name is not hashed again.
     ///
     /// # Errors
     /// The first field that is wrong.
-    pub fn check(&self, access: &Access, max_bytes: usize) -> Result<Draft, DraftError> {
-        let channel = match self.channel.as_deref() {
+    pub fn check(
+        &self,
+        access: &Access,
+        max_bytes: usize,
+        last: Option<&Channel>,
+    ) -> Result<Draft, DraftError> {
+        let channel = match Text::get(&self.channel) {
             None => return Err(DraftError::NoChannel),
             Some("@me") => match access.user() {
                 Some(user) => Channel::inbox(user),
                 None => return Err(DraftError::Channel(NameError::Me)),
             },
-            Some(name) => Channel::parse(name)?,
+            Some(name) => match last {
+                Some(last) if last.as_str() == name => last.clone(),
+                _ => Channel::parse(name)?,
+            },
         };
         let payload = match (self.data, &self.base64) {
             (Some(data), None) => Payload::json(data.get()),
             (None, Some(text)) => Payload::Binary(
                 STANDARD
-                    .decode(text.as_bytes())
+                    .decode(text.0.as_bytes())
                     .map_err(|_| DraftError::Base64)?
                     .into(),
             ),
             _ => return Err(DraftError::Payload),
         };
         let labels = Labels {
-            event: self.event.as_deref(),
-            user: self.user.as_deref(),
-            key: self.idempotency_key.as_deref(),
+            event: Text::get(&self.event),
+            user: Text::get(&self.user),
+            key: Text::get(&self.idempotency_key),
         };
         draft(channel, payload, &labels, access, max_bytes)
     }
@@ -201,12 +218,11 @@ pub fn write_published(out: &mut Vec<u8>, channel: &Channel, published: &Publish
     out.extend_from_slice(channel.as_str().as_bytes());
     out.extend_from_slice(b"\",\"id\":\"");
     out.extend_from_slice(Id::new(channel, published.position).as_bytes());
-    out.extend_from_slice(b"\",\"durability\":");
-    write_string(out, published.durability.as_str());
-    out.extend_from_slice(b",\"duplicate\":");
+    out.extend_from_slice(b"\",\"durability\":\"");
+    out.extend_from_slice(published.durability.as_str().as_bytes());
     out.extend_from_slice(if published.duplicate {
-        b"true}"
+        b"\",\"duplicate\":true}"
     } else {
-        b"false}"
+        b"\",\"duplicate\":false}"
     });
 }

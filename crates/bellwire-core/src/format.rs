@@ -5,7 +5,7 @@
 
 use bellwire_wire::{
     sse,
-    websocket::{Opcode, encode_frame},
+    websocket::{Opcode, encode_frame, write_frame},
 };
 
 use crate::{
@@ -64,7 +64,9 @@ impl Format {
     /// Appends a publication.
     pub fn encode(self, out: &mut Vec<u8>, publication: &Publication) {
         match self {
-            Self::WebSocket => encode_text_frame(out, publication),
+            Self::WebSocket => {
+                write_frame(out, Opcode::Text, |out| write_envelope(out, publication));
+            }
             Self::WebSocketRaw => encode_raw_frame(out, publication),
             Self::Sse(format) => format
                 .framing
@@ -146,18 +148,6 @@ fn write_raw_data(out: &mut Vec<u8>, payload: &Payload) {
             out.push(b'\n');
         }
     }
-}
-
-fn encode_text_frame(out: &mut Vec<u8>, publication: &Publication) {
-    // The header's length depends on the payload's, so the envelope is written behind the
-    // shortest header first and moved where a longer one is needed.
-    let start = out.len();
-    out.extend_from_slice(&[0; 2]);
-    write_envelope(out, publication);
-    let len = out.len() - start - 2;
-    let mut header = Vec::with_capacity(10);
-    bellwire_wire::websocket::encode_header(&mut header, Opcode::Text, true, len);
-    out.splice(start..start + 2, header);
 }
 
 fn encode_raw_frame(out: &mut Vec<u8>, publication: &Publication) {

@@ -46,7 +46,7 @@ impl Payload {
     #[must_use]
     pub fn json(text: &str) -> Self {
         // Inside a JSON string a line break is always escaped, so every raw one is white space.
-        if text.contains(['\r', '\n']) {
+        if memchr::memchr2(b'\r', b'\n', text.as_bytes()).is_some() {
             return Self::Json(text.replace(['\r', '\n'], " ").into());
         }
         Self::Json(text.into())

@@ -4,11 +4,11 @@ use std::{hint::black_box, sync::Arc};
 
 use bellwire_core::{
     access::{Access, Right},
+    channel::Channel,
     draft::DraftText,
     engine::Reply,
     namespace::Namespaces,
 };
-use serde_json::value::RawValue;
 
 use crate::{Scenario, Step, delivery::Node, encode::json, sinks::NOW};
 
@@ -53,13 +53,19 @@ fn with_key(nth: u32) -> String {
     item(&format!(r#","idempotency_key":"order-{nth:08}""#))
 }
 
-/// What a server does with an item of a body.
-fn submit(node: &mut Node, namespaces: &Namespaces, text: &str) {
-    let text: DraftText<'_> = serde_json::from_str(text).expect("an item");
+/// What a server does with an item of a body, which mostly goes to the channel of the one before.
+fn submit(
+    node: &mut Node,
+    namespaces: &Namespaces,
+    text: &DraftText<'_>,
+    last: &mut Option<Channel>,
+) {
     let access: &Access = &node.access;
-    let draft = text.check(access, 64 << 10).expect("a valid item");
+    let draft = text.check(access, 64 << 10, last.as_ref());
+    let draft = draft.expect("a valid item");
     let allowed = access.check(Right::Publish, &draft.channel, namespaces);
     allowed.expect("everything is allowed in development");
+    *last = Some(draft.channel.clone());
     let done = |reply| assert!(matches!(reply, Reply::Published(Ok(new)) if !new.duplicate));
     node.shard.publish(Box::new(draft), NOW, Box::new(done));
 }
@@ -68,8 +74,8 @@ fn one_by_one(bodies: Vec<String>) -> Step {
     let (mut node, namespaces) = (Node::new(), Arc::<Namespaces>::default());
     let mut nth = 0;
     Box::new(move || {
-        let body: &RawValue = serde_json::from_str(black_box(&bodies[nth])).expect("JSON");
-        submit(&mut node, &namespaces, body.get());
+        let item: DraftText<'_> = serde_json::from_str(black_box(&bodies[nth])).expect("an item");
+        submit(&mut node, &namespaces, &item, &mut None);
         nth = (nth + 1) % bodies.len();
     })
 }
@@ -79,9 +85,10 @@ fn batch() -> Step {
     let items: Vec<String> = (0..BATCH).map(|_| item("")).collect();
     let body = format!("[{}]", items.join(","));
     Box::new(move || {
-        let items: Vec<&RawValue> = serde_json::from_str(black_box(&body)).expect("JSON");
-        for item in items {
-            submit(&mut node, &namespaces, item.get());
+        let items: Vec<DraftText<'_>> = serde_json::from_str(black_box(&body)).expect("items");
+        let mut last = None;
+        for item in &items {
+            submit(&mut node, &namespaces, item, &mut last);
         }
     })
 }

@@ -190,10 +190,11 @@ impl Partition {
     }
 
     fn publish(&mut self, asker: Asker, draft: Box<Draft>, now: Now, out: &mut Outbox) {
-        let (key, _) = self.address(&draft.channel);
+        let address = self.address(&draft.channel);
+        let key = address.0;
         let weight = draft.weight();
         if !self.lags.must_wait(key, weight) {
-            self.append(asker, *draft, now, out);
+            self.append(asker, *draft, address, now, out);
         } else if self
             .lags
             .wait(
@@ -214,14 +215,21 @@ impl Partition {
     /// Appends what waited, as long as it may.
     fn release(&mut self, key: u64, now: Now, out: &mut Outbox) {
         while let Some(Waiting { asker, draft, .. }) = self.lags.next_ready(key) {
-            self.append(asker, *draft, now, out);
+            let address = self.address(&draft.channel);
+            self.append(asker, *draft, address, now, out);
         }
         self.lags.settle(key);
     }
 
     /// Appends, records the key, answers, announces: one step, after any wait.
-    fn append(&mut self, asker: Asker, draft: Draft, now: Now, out: &mut Outbox) {
-        let (key, retention) = self.address(&draft.channel);
+    fn append(
+        &mut self,
+        asker: Asker,
+        draft: Draft,
+        (key, retention): (u64, Retention),
+        now: Now,
+        out: &mut Outbox,
+    ) {
         let keyed = draft
             .idempotency
             .as_ref()

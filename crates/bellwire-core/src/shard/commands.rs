@@ -236,7 +236,7 @@ impl<S: Sockets> Shard<S> {
 
     fn on_publish(&mut self, ix: Ix, asked: Asked, text: &DraftText<'_>) {
         let access = self.connections[ix as usize].access.clone();
-        let draft = match text.check(&access, self.settings.max_message_bytes) {
+        let draft = match text.check(&access, self.settings.max_message_bytes, None) {
             Ok(draft) => draft,
             Err(error) => {
                 self.reply_draft_error(ix, asked, &error);

@@ -190,13 +190,20 @@ pub(super) struct Output {
 impl Output {
     /// The connection's own bytes, behind what is there.
     pub(super) fn push_own(&mut self, bytes: &[u8]) {
-        if let Some(Pinned::Own { bytes: last, .. }) = self.queue.back_mut() {
-            last.extend_from_slice(bytes);
-        } else {
+        self.own().extend_from_slice(bytes);
+    }
+
+    /// Where the connection's own bytes are appended, behind what is there.
+    pub(super) fn own(&mut self) -> &mut Vec<u8> {
+        if !matches!(self.queue.back(), Some(Pinned::Own { .. })) {
             self.queue.push_back(Pinned::Own {
-                bytes: bytes.to_vec(),
+                bytes: Vec::new(),
                 start: 0,
             });
+        }
+        match self.queue.back_mut() {
+            Some(Pinned::Own { bytes, .. }) => bytes,
+            _ => unreachable!("just looked at, or pushed"),
         }
     }
 

@@ -1,7 +1,7 @@
 //! Replies to commands: exactly one each, in the connection's output ahead of the publications
 //! that follow from it, so a sender can drop its own echo by id.
 
-use bellwire_wire::websocket::{Opcode, encode_frame};
+use bellwire_wire::websocket::{Opcode, write_frame};
 
 use super::{ConnectionRef, Shard, Sockets, connection::Ix};
 use crate::{
@@ -11,6 +11,9 @@ use crate::{
     envelope::{write_history, write_number, write_string},
     position::Id,
 };
+
+/// Room for most replies.
+const USUAL_REPLY_BYTES: usize = 160;
 
 /// A command's number, as the client chose it.
 #[derive(Clone, Copy, Debug)]
@@ -72,10 +75,11 @@ impl<'a> CommandError<'a> {
 
 impl<S: Sockets> Shard<S> {
     pub(super) fn reply_subscribed(&mut self, ix: Ix, asked: Asked, stood: Id) {
-        let mut json = b"{\"cursor\":\"".to_vec();
-        json.extend_from_slice(stood.as_bytes());
-        json.extend_from_slice(b"\"}");
-        self.reply(ix, asked, &json);
+        self.write_reply(ix, asked, |out| {
+            out.extend_from_slice(b"{\"cursor\":\"");
+            out.extend_from_slice(stood.as_bytes());
+            out.extend_from_slice(b"\"}");
+        });
     }
 
     pub(super) fn command_answered(
@@ -94,9 +98,7 @@ impl<S: Sockets> Shard<S> {
         }
         match reply {
             Reply::Published(Ok(published)) => {
-                let mut json = Vec::new();
-                write_published(&mut json, channel, published);
-                self.reply(ix, asked, &json);
+                self.write_reply(ix, asked, |out| write_published(out, channel, published));
             }
             Reply::Published(Err(error)) => {
                 let detail = error.to_string();
@@ -107,9 +109,7 @@ impl<S: Sockets> Shard<S> {
                 );
             }
             Reply::History(page) => {
-                let mut json = Vec::new();
-                write_history(&mut json, channel, page);
-                self.reply(ix, asked, &json);
+                self.write_reply(ix, asked, |out| write_history(out, channel, page));
             }
             Reply::Attached(_) | Reply::Page(_) | Reply::Unavailable => {
                 let error = CommandError::new("unavailable", "the backplane is out of reach");
@@ -120,24 +120,31 @@ impl<S: Sockets> Shard<S> {
     }
 
     pub(super) fn reply(&mut self, ix: Ix, asked: Asked, json: &[u8]) {
-        let mut text = b"{".to_vec();
-        if let Some(req) = asked.req {
-            text.extend_from_slice(b"\"req\":");
-            write_number(&mut text, req);
-            text.push(b',');
-        }
-        text.push(b'"');
-        text.extend_from_slice(asked.command.as_str().as_bytes());
-        text.extend_from_slice(b"\":");
-        text.extend_from_slice(json);
-        text.push(b'}');
-        let mut frame = Vec::with_capacity(text.len() + 10);
-        encode_frame(&mut frame, Opcode::Text, &text);
+        self.write_reply(ix, asked, |out| out.extend_from_slice(json));
+    }
+
+    /// A reply that is written in its place.
+    fn write_reply(&mut self, ix: Ix, asked: Asked, write: impl FnOnce(&mut Vec<u8>)) {
         let connection = self.connection(ix);
-        if !connection.is_closing() {
-            connection.output().push_own(&frame);
-            self.make_ready(ix);
+        if connection.is_closing() {
+            return;
         }
+        let out = connection.output().own();
+        out.reserve(USUAL_REPLY_BYTES);
+        write_frame(out, Opcode::Text, |out| {
+            out.push(b'{');
+            if let Some(req) = asked.req {
+                out.extend_from_slice(b"\"req\":");
+                write_number(out, req);
+                out.push(b',');
+            }
+            out.push(b'"');
+            out.extend_from_slice(asked.command.as_str().as_bytes());
+            out.extend_from_slice(b"\":");
+            write(out);
+            out.push(b'}');
+        });
+        self.make_ready(ix);
     }
 
     pub(super) fn reply_error(&mut self, ix: Ix, asked: Asked, error: &CommandError<'_>) {

@@ -1,7 +1,7 @@
 //! Publishing over HTTP: one object, an array, or lines; or a raw body to one channel or user.
 //!
-//! Only envelopes are parsed. Items are submitted in order and answered in order; a failed item
-//! does not stop later ones.
+//! Only envelopes are parsed, by [`super::items`]. Items are submitted in order and answered in
+//! order; a failed item does not stop later ones.
 
 use bellwire_core::{
     access::{Access, Denied, Right},
@@ -17,26 +17,24 @@ use hyper::{
     header::{CONTENT_TYPE, HeaderValue},
 };
 use serde_json::value::RawValue;
-use tokio::sync::oneshot;
 
-use super::{Answer, Asked, Body, body, json, query::pairs};
+use super::{
+    Answer, Asked, Body, body,
+    items::{self, Shape},
+    json,
+    query::pairs,
+};
 use crate::{
     access::Purpose,
     problem::{INTERNAL, Problem, error_code},
+    shard::Outcome,
 };
 
-/// How many items came, and so how they are answered.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Shape {
-    One,
-    Array,
-    Lines,
-}
-
-/// An item on its way.
-enum Item {
-    Submitted(Channel, oneshot::Receiver<Result<Published, PublishError>>),
-    Refused(Problem),
+/// Items on their way: what is submitted, and what became of each item.
+struct Batch {
+    drafts: Vec<Draft>,
+    /// In order: where the next draft goes, or why there is none.
+    items: Vec<Result<Channel, Problem>>,
 }
 
 impl Asked<'_> {
@@ -44,24 +42,14 @@ impl Asked<'_> {
         let access = self.admit(Purpose::Change)?;
         let limits = &self.local.shared.config.limits;
         let body = body::read(body, limits.max_body_bytes, limits.keep_alive_timeout).await?;
-        let (shape, texts) = split(&body)?;
-        if texts.len() > limits.max_batch {
-            let detail = format!(
-                "{} items; at most {} at once",
-                texts.len(),
-                limits.max_batch
-            );
-            return Err(Problem {
-                field: Some("body"),
-                ..Problem::new(too_large(), detail)
-            }
-            .into());
+        let (shape, texts) = items::read(&body, limits.max_batch)?;
+        let mut batch = Batch::of(texts.len());
+        for text in texts {
+            let last = batch.drafts.last().map(|draft| &draft.channel);
+            let draft = text.and_then(|text| self.check(&access, &text, last));
+            batch.push(draft);
         }
-        let items: Vec<Item> = texts
-            .iter()
-            .map(|text| self.submit(&access, text.get()))
-            .collect();
-        answer(shape, items).await
+        self.submit(shape, batch).await
     }
 
     pub(super) async fn publish_to(&self, channel: Channel, body: Incoming) -> Answer {
@@ -83,36 +71,55 @@ impl Asked<'_> {
         let payload = payload(&body, self.parts.headers.get(CONTENT_TYPE));
         let draft = draft(channel, payload, &labels, &access, limits.max_message_bytes)
             .map_err(|error| draft_problem(&error))?;
-        let item = self.submit_draft(&access, draft);
-        answer(Shape::One, vec![item]).await
+        let mut batch = Batch::of(1);
+        batch.push(self.allow(&access, draft));
+        self.submit(Shape::One, batch).await
     }
 
     pub(super) async fn publish_to_user(&self, user: &UserId, body: Incoming) -> Answer {
         self.publish_to(Channel::inbox(user), body).await
     }
 
-    fn submit(&self, access: &Access, text: &str) -> Item {
+    fn check(
+        &self,
+        access: &Access,
+        text: &DraftText<'_>,
+        last: Option<&Channel>,
+    ) -> Result<Draft, Problem> {
         let max = self.local.shared.config.limits.max_message_bytes;
-        let text: DraftText<'_> = match serde_json::from_str(text) {
-            Ok(text) => text,
-            Err(error) => {
-                let detail = format!("{error}; an item is {{\"channel\":…,\"data\":…}}");
-                return Item::Refused(Problem::invalid("body", detail));
-            }
-        };
-        match text.check(access, max) {
-            Ok(draft) => self.submit_draft(access, draft),
-            Err(error) => Item::Refused(draft_problem(&error)),
+        let draft = text.check(access, max, last);
+        self.allow(access, draft.map_err(|error| draft_problem(&error))?)
+    }
+
+    fn allow(&self, access: &Access, draft: Draft) -> Result<Draft, Problem> {
+        let namespaces = &self.local.shared.settings.namespaces;
+        match access.check(Right::Publish, &draft.channel, namespaces) {
+            Ok(()) => Ok(draft),
+            Err(denied) => Err(denied_problem(access, &denied)),
         }
     }
 
-    fn submit_draft(&self, access: &Access, draft: Draft) -> Item {
-        let namespaces = &self.local.shared.settings.namespaces;
-        if let Err(denied) = access.check(Right::Publish, &draft.channel, namespaces) {
-            return Item::Refused(denied_problem(access, &denied));
+    async fn submit(&self, shape: Shape, batch: Batch) -> Answer {
+        let outcomes = self.local.publish(batch.drafts.into_iter()).await;
+        answer(shape, batch.items, outcomes)
+    }
+}
+
+impl Batch {
+    fn of(count: usize) -> Self {
+        Self {
+            drafts: Vec::with_capacity(count),
+            items: Vec::with_capacity(count),
         }
-        let channel = draft.channel.clone();
-        Item::Submitted(channel, self.local.publish(Box::new(draft)))
+    }
+
+    fn push(&mut self, draft: Result<Draft, Problem>) {
+        let item = draft.map(|draft| {
+            let channel = draft.channel.clone();
+            self.drafts.push(draft);
+            channel
+        });
+        self.items.push(item);
     }
 }
 
@@ -128,31 +135,6 @@ fn draft_problem(error: &bellwire_core::draft::DraftError) -> Problem {
     Problem {
         field: Some(error.field()),
         ..Problem::new(code, error.to_string())
-    }
-}
-
-fn too_large() -> crate::problem::ErrorCode {
-    crate::problem::TOO_LARGE
-}
-
-/// The top-level values of a body.
-fn split(body: &[u8]) -> Result<(Shape, Vec<&RawValue>), Problem> {
-    let invalid = |error: serde_json::Error| {
-        let detail = format!("{error}; send one JSON object, an array of them, or one per line");
-        Problem::invalid("body", detail)
-    };
-    if body.trim_ascii_start().starts_with(b"[") {
-        return Ok((Shape::Array, serde_json::from_slice(body).map_err(invalid)?));
-    }
-    let values = serde_json::Deserializer::from_slice(body).into_iter::<&RawValue>();
-    let values = values.collect::<Result<Vec<_>, _>>().map_err(invalid)?;
-    match values.len() {
-        0 => Err(Problem::invalid(
-            "body",
-            "the body is empty; send {\"channel\":…,\"data\":…}",
-        )),
-        1 => Ok((Shape::One, values)),
-        _ => Ok((Shape::Lines, values)),
     }
 }
 
@@ -183,8 +165,9 @@ fn payload(body: &[u8], content_type: Option<&HeaderValue>) -> Payload {
     Payload::Json(string.into())
 }
 
-async fn answer(shape: Shape, items: Vec<Item>) -> Answer {
+fn answer(shape: Shape, items: Vec<Result<Channel, Problem>>, outcomes: Vec<Outcome>) -> Answer {
     let mut out = Vec::with_capacity(items.len() * 96);
+    let mut outcomes = outcomes.into_iter();
     if shape == Shape::Array {
         out.push(b'[');
     }
@@ -192,8 +175,8 @@ async fn answer(shape: Shape, items: Vec<Item>) -> Answer {
         if shape == Shape::Array && nth > 0 {
             out.push(b',');
         }
-        match settle(item).await {
-            Ok((channel, published)) => write_published(&mut out, &channel, &published),
+        match item.and_then(|channel| Ok((published(outcomes.next())?, channel))) {
+            Ok((published, channel)) => write_published(&mut out, &channel, &published),
             Err(problem) if shape == Shape::One => return Err(problem.into()),
             Err(problem) => {
                 out.extend_from_slice(b"{\"error\":");
@@ -220,17 +203,10 @@ fn respond(shape: Shape, body: Vec<u8>) -> Response<Body> {
     response
 }
 
-async fn settle(item: Item) -> Result<(Channel, Published), Problem> {
-    match item {
-        Item::Refused(problem) => Err(problem),
-        Item::Submitted(channel, outcome) => {
-            // A shard that ended took the answer with it: whether it was appended is unknown.
-            let outcome = outcome.await.unwrap_or(Err(PublishError::Unavailable));
-            outcome
-                .map(|published| (channel, published))
-                .map_err(publish_problem)
-        }
-    }
+fn published(outcome: Option<Outcome>) -> Result<Published, Problem> {
+    outcome
+        .unwrap_or(Err(PublishError::Unavailable))
+        .map_err(publish_problem)
 }
 
 fn publish_problem(error: PublishError) -> Problem {

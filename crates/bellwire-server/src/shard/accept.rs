@@ -28,7 +28,11 @@ use tokio::{
     time::sleep,
 };
 
-use super::{census::Room, local::Local, sockets::Idle};
+use super::{
+    census::{Room, Seat},
+    local::Local,
+    sockets::Idle,
+};
 use crate::http::{self, Listener};
 
 /// What a streaming route leaves for the task that owns the connection.
@@ -180,29 +184,49 @@ fn is_of_the_peer(error: &io::Error) -> bool {
 
 fn admit(local: &Rc<Local>, stream: tokio::net::TcpStream, peer: SocketAddr, listener: Listener) {
     let (seat, room) = local.shared.census.seat(peer);
-    let Ok(stream) = stream.into_std() else {
-        return;
-    };
-    let idle = Idle {
+    let arrived = Arrived {
         stream,
+        peer,
         seat,
         leftover: Vec::new(),
     };
-    start(local, idle, peer, listener, room);
+    start(local, arrived, listener, room);
 }
 
 /// Serves a socket on which a poll was answered and the next request begins.
 pub(super) fn serve_again(local: &Rc<Local>, idle: Idle) {
+    let Idle {
+        stream,
+        seat,
+        leftover,
+    } = idle;
     // The error of a peer that is gone is of no interest.
-    if let Ok(peer) = idle.stream.peer_addr() {
-        start(local, idle, peer, Listener::Main, Room::Seated);
-    }
+    let Ok(peer) = stream.peer_addr() else { return };
+    let Ok(stream) = tokio::net::TcpStream::from_std(stream) else {
+        return;
+    };
+    let arrived = Arrived {
+        stream,
+        peer,
+        seat,
+        leftover,
+    };
+    start(local, arrived, Listener::Main, Room::Seated);
 }
 
-fn start(local: &Rc<Local>, idle: Idle, peer: SocketAddr, listener: Listener, room: Room) {
+/// A socket that the runtime waits for, before its next request.
+struct Arrived {
+    stream: tokio::net::TcpStream,
+    peer: SocketAddr,
+    seat: Seat,
+    /// What had been read behind the last request.
+    leftover: Vec<u8>,
+}
+
+fn start(local: &Rc<Local>, arrived: Arrived, listener: Listener, room: Room) {
     let local = Rc::clone(local);
     drop(spawn_local(async move {
-        if let Err(error) = serve(&local, idle, peer, listener, room).await {
+        if let Err(error) = serve(&local, arrived, listener, room).await {
             tracing::debug!(%error, "an HTTP connection ended");
         }
     }));
@@ -210,20 +234,17 @@ fn start(local: &Rc<Local>, idle: Idle, peer: SocketAddr, listener: Listener, ro
 
 async fn serve(
     local: &Rc<Local>,
-    idle: Idle,
-    peer: SocketAddr,
+    arrived: Arrived,
     listener: Listener,
     room: Room,
 ) -> Result<(), hyper::Error> {
-    let Idle {
+    let Arrived {
         stream,
+        peer,
         seat,
         leftover,
-    } = idle;
+    } = arrived;
     let progress = Rc::new(Progress::of_a_new_connection());
-    let Ok(stream) = tokio::net::TcpStream::from_std(stream) else {
-        return Ok(());
-    };
     let local_address = stream.local_addr().ok();
     let io = Watched {
         stream,

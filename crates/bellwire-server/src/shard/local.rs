@@ -16,7 +16,7 @@ use std::{
 
 use bellwire_core::{
     access::{Access, Authenticator, Grant, Refusal},
-    engine::{Draft, PublishError, Published, Reply, Request},
+    engine::{Draft, Outbox, Reply, Request},
     shard::{Cause, ConnectionId, Input, Open, Settings, Shard, SocketKey, Transport},
     time::Now,
 };
@@ -26,6 +26,7 @@ use super::{
     accept,
     census::Census,
     inbox::{Inbox, Post},
+    outcomes::{Outcome, Outcomes},
     sockets::{Epoll, Happened, Idle},
 };
 use crate::{access::Gate, config::Config, drain::DrainState};
@@ -138,13 +139,17 @@ impl Local {
         let outbox = shard.take_outbox();
         let has_work = shard.has_work();
         drop(shard);
-        for (to, message) in outbox {
-            self.shared.inboxes[to].post(Post::Message(message));
-        }
+        self.post(outbox);
         if has_work {
             self.wake.notify_one();
         }
         result
+    }
+
+    fn post(&self, outbox: Outbox) {
+        for (to, message) in outbox {
+            self.shared.inboxes[to].post(Post::Message(message));
+        }
     }
 
     pub(super) async fn woken(&self) {
@@ -155,24 +160,21 @@ impl Local {
         &self.shared.inboxes[self.id]
     }
 
-    /// Publishes and waits for the engine's word.
-    pub(crate) fn publish(
+    /// Publishes in order and waits for the engine's word on each.
+    pub(crate) async fn publish(
         &self,
-        draft: Box<Draft>,
-    ) -> oneshot::Receiver<Result<Published, PublishError>> {
-        let (done, result) = oneshot::channel();
+        drafts: impl ExactSizeIterator<Item = Draft>,
+    ) -> Vec<Outcome> {
+        let outcomes = Outcomes::of(drafts.len());
         self.with(|shard, now| {
-            let callback = Box::new(move |reply| {
-                let outcome = match reply {
-                    Reply::Published(outcome) => outcome,
-                    _ => Err(PublishError::Unavailable),
-                };
-                // Nobody waits any more: the publisher has gone.
-                done.send(outcome).ok();
-            });
-            shard.publish(draft, now, callback);
+            for (nth, draft) in drafts.enumerate() {
+                let outcomes = Rc::clone(&outcomes);
+                let done = Box::new(move |reply| outcomes.tell(nth, &reply));
+                shard.publish(Box::new(draft), now, done);
+                self.post(shard.take_outbox());
+            }
         });
-        result
+        Outcomes::all(outcomes).await
     }
 
     /// Asks the engine and waits for its reply.

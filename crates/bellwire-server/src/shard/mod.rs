@@ -11,6 +11,7 @@ mod closes;
 mod driver;
 mod inbox;
 mod local;
+mod outcomes;
 mod pipe;
 mod sockets;
 mod thread;
@@ -20,6 +21,7 @@ pub(crate) use self::{
     census::{Census, Room},
     inbox::Inbox,
     local::{Clock, Local, Shared, on_all as local_on_all, random_u64},
+    outcomes::Outcome,
     pipe::{Pipe, PipeBody},
     thread::{MakeEngine, ShardSeed, spawn},
 };

@@ -1,14 +1,14 @@
 //! HTTP/1.1 chunked coding (RFC 9112 §7.1), for streams whose socket was taken over from the
 //! HTTP library: one event is one chunk, so its bytes are the same for every reader.
 
-use std::io::Write as _;
-
 /// The chunk that ends a body, with no trailers.
 pub const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
 
 /// Digits of the chunk size that are reserved before the content is known. Three cover the
 /// usual event, up to 4,095 bytes; leading zeros are legal.
 const SIZE_DIGITS: usize = 3;
+
+const HEX: &[u8; 16] = b"0123456789abcdef";
 
 /// Appends one chunk with what `write` appends: `<hex length>\r\n<bytes>\r\n`.
 ///
@@ -33,8 +33,11 @@ pub fn write_chunk(out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
             std::iter::repeat_n(b'0', digits - SIZE_DIGITS),
         );
     }
-    let mut size = &mut out[start..start + digits.max(SIZE_DIGITS)];
-    write!(size, "{length:0SIZE_DIGITS$x}").expect("the digits were counted");
+    let mut rest = length;
+    for digit in out[start..start + digits.max(SIZE_DIGITS)].iter_mut().rev() {
+        *digit = HEX[rest % 16];
+        rest /= 16;
+    }
     out.extend_from_slice(b"\r\n");
 }
 

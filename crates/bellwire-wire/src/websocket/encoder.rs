@@ -5,6 +5,9 @@ use super::close;
 use super::frame::{self, MAX_HEADER_LEN, Opcode};
 use super::mask;
 
+/// The header of a frame of 126 to 65,535 bytes, which most are.
+const USUAL_HEADER_LEN: usize = 4;
+
 /// Appends the header of an unmasked frame whose payload of `payload_len` bytes the caller
 /// writes after it.
 pub fn encode_header(out: &mut Vec<u8>, opcode: Opcode, fin: bool, payload_len: usize) {
@@ -16,6 +19,26 @@ pub fn encode_frame(out: &mut Vec<u8>, opcode: Opcode, payload: &[u8]) {
     out.reserve(frame::header_len(payload.len()) + payload.len());
     encode_header(out, opcode, true, payload.len());
     out.extend_from_slice(payload);
+}
+
+/// Appends an unmasked, unfragmented frame whose payload is what `write` appends.
+///
+/// The payload is written behind a header of the usual length, and moved once where it turns out
+/// to be one of few bytes or very many.
+pub fn write_frame(out: &mut Vec<u8>, opcode: Opcode, write: impl FnOnce(&mut Vec<u8>)) {
+    let start = out.len();
+    let content = start + USUAL_HEADER_LEN;
+    out.resize(content, 0);
+    write(out);
+    debug_assert!(out.len() >= content, "a frame's writer only appends");
+    let payload_len = out.len() - content;
+    let behind = start + frame::header_len(payload_len);
+    if behind != content {
+        out.resize(out.len().max(behind + payload_len), 0);
+        out.copy_within(content..content + payload_len, behind);
+        out.truncate(behind + payload_len);
+    }
+    frame::put_header(&mut out[start..], opcode, true, payload_len);
 }
 
 /// Appends a masked, unfragmented frame, as clients send it. `key` must be unpredictable
@@ -68,6 +91,19 @@ mod tests {
         out.clear();
         encode_header(&mut out, Opcode::Binary, true, 65_536);
         assert_eq!(out, b"\x82\x7f\x00\x00\x00\x00\x00\x01\x00\x00");
+    }
+
+    #[test]
+    fn a_payload_that_is_written_in_place_gets_the_header_of_its_length() {
+        for length in [0, 1, 2, 125, 126, 65_535, 65_536] {
+            let payload = vec![b'x'; length];
+            let (mut out, mut expected) = (b"before".to_vec(), b"before".to_vec());
+            write_frame(&mut out, Opcode::Text, |out| {
+                out.extend_from_slice(&payload);
+            });
+            encode_frame(&mut expected, Opcode::Text, &payload);
+            assert_eq!(out, expected, "{length}");
+        }
     }
 
     #[test]

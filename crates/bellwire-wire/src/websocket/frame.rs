@@ -65,6 +65,7 @@ impl Header {
     /// Parses the header at the start of `bytes` and returns it with its length; `None` if more
     /// bytes are needed. Checks go in the order of the bytes, so that a bad header is refused for
     /// the same reason whether it comes at once or byte by byte.
+    #[inline]
     pub(super) fn parse(bytes: &[u8]) -> Result<Option<(Self, usize)>, Violation> {
         let Some((&first, rest)) = bytes.split_first() else {
             return Ok(None);
@@ -151,18 +152,27 @@ pub(super) fn write_header(
     payload_len: usize,
     mask: Option<[u8; 4]>,
 ) {
-    let masked = if mask.is_some() { MASKED } else { 0 };
-    out.push(opcode as u8 | if fin { FIN } else { 0 });
-    if let Ok(short @ 0..LENGTH_16) = u8::try_from(payload_len) {
-        out.push(short | masked);
-    } else if let Ok(length) = u16::try_from(payload_len) {
-        out.push(LENGTH_16 | masked);
-        out.extend_from_slice(&length.to_be_bytes());
-    } else {
-        out.push(LENGTH_64 | masked);
-        out.extend_from_slice(&(payload_len as u64).to_be_bytes());
+    let start = out.len();
+    out.resize(start + header_len(payload_len), 0);
+    put_header(&mut out[start..], opcode, fin, payload_len);
+    if let Some(key) = mask {
+        out[start + 1] |= MASKED;
+        out.extend_from_slice(&key);
     }
-    out.extend_from_slice(mask.as_ref().map_or(&[], |key| key.as_slice()));
+}
+
+/// Fills the first [`header_len`] bytes of `out` with a header without a mask.
+pub(super) fn put_header(out: &mut [u8], opcode: Opcode, fin: bool, payload_len: usize) {
+    out[0] = opcode as u8 | if fin { FIN } else { 0 };
+    if let Ok(short @ 0..LENGTH_16) = u8::try_from(payload_len) {
+        out[1] = short;
+    } else if let Ok(length) = u16::try_from(payload_len) {
+        out[1] = LENGTH_16;
+        out[2..4].copy_from_slice(&length.to_be_bytes());
+    } else {
+        out[1] = LENGTH_64;
+        out[2..10].copy_from_slice(&(payload_len as u64).to_be_bytes());
+    }
 }
 
 #[cfg(test)]

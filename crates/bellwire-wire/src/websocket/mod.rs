@@ -31,6 +31,7 @@ mod violation;
 pub use decoder::{Decoder, Event, Limits, MAX_EMPTY_FRAGMENTS, Role};
 pub use encoder::{
     encode_close, encode_frame, encode_header, encode_masked_close, encode_masked_frame,
+    write_frame,
 };
 pub use frame::{MAX_CONTROL_PAYLOAD, MAX_HEADER_LEN, Opcode, header_len};
 pub use violation::Violation;
