@@ -192,21 +192,15 @@ fn receive(
     let Some(Party { crowd, .. }) = parties.get_mut(group) else {
         bail!("there is no group {group}");
     };
-    let before = (crowd.ledger.deliveries, crowd.bytes, crowd.reads);
-    let faults = (crowd.ledger.lost, crowd.ledger.repeated);
+    let before = crowd.tally();
     let start = Instant::now();
     crowd.ledger.latencies = Some(Latencies::default());
     while !done(crowd)? {
         crowd.read::<256>(Duration::from_millis(2))?;
     }
     Ok(Loaded {
-        deliveries: crowd.ledger.deliveries - before.0,
-        lost: crowd.ledger.lost - faults.0,
-        repeated: crowd.ledger.repeated - faults.1,
-        bytes: crowd.bytes - before.1,
-        reads: crowd.reads - before.2,
         seconds: start.elapsed().as_secs_f64(),
         latencies: crowd.ledger.latencies.take().unwrap_or_default(),
-        ..Loaded::default()
+        ..crowd.tally().since(before).into()
     })
 }

@@ -7,6 +7,7 @@ mod join;
 mod ledger;
 mod marks;
 mod member;
+mod tally;
 
 use std::{
     mem::MaybeUninit,
@@ -21,8 +22,8 @@ use rustix::event::epoll::{self, CreateFlags, Event};
 use serde::{Deserialize, Serialize};
 
 pub use self::ledger::Channels;
-pub(crate) use self::ledger::Ledger;
 use self::member::Member;
+pub(crate) use self::{ledger::Ledger, tally::Tally};
 use crate::dialect::Target;
 
 /// What one read takes at most.
@@ -106,10 +107,8 @@ pub(crate) struct Crowd {
     members: Vec<Member>,
     buffer: Vec<u8>,
     pub(crate) ledger: Ledger,
-    /// Bytes that have arrived.
-    pub(crate) bytes: u64,
-    /// Reads that brought something.
-    pub(crate) reads: u64,
+    /// What the ledger does not count.
+    traffic: Tally,
     /// Pings that were answered.
     pub(crate) pings: u64,
 }
@@ -129,8 +128,7 @@ impl Crowd {
             members: Vec::new(),
             buffer: vec![0; BUFFER],
             ledger: Ledger::new(group.channels, group.connections),
-            bytes: 0,
-            reads: 0,
+            traffic: Tally::default(),
             pings: 0,
             group,
         })
