@@ -13,6 +13,7 @@ use crate::{
     crowd::{Crowd, Tally},
     latency::Latencies,
     publish::Publishers,
+    worker::share,
 };
 
 /// When deliveries that do not come are given up.
@@ -132,6 +133,21 @@ pub(crate) struct Party {
     pub(crate) publishers: Publishers,
 }
 
+impl Party {
+    /// Connects the crowd; `joined` hears the share of it that is there.
+    pub(crate) fn join(
+        mut crowd: Crowd,
+        publishers: Publishers,
+        mut joined: impl FnMut(f64),
+    ) -> Result<Self> {
+        crowd.join(
+            |_| None,
+            |crowd, there| joined(share(there, crowd.group().connections)),
+        )?;
+        Ok(Self { crowd, publishers })
+    }
+}
+
 /// A stream under way.
 struct Running {
     stream: Stream,
@@ -167,12 +183,12 @@ pub(crate) fn run(
         last = now;
         let elapsed = now - start;
         #[expect(clippy::cast_precision_loss, reason = "nanoseconds of minutes")]
-        let share = elapsed as f64 / length;
-        if share < 1.0 {
+        let done = elapsed as f64 / length;
+        if done < 1.0 {
             for running in &mut streams {
                 running.publish(&mut parties[running.stream.group], start, now)?;
             }
-            progress(share);
+            progress(done);
         } else {
             in_time.get_or_insert_with(|| deliveries(parties, &streams));
             for running in &streams {
@@ -182,7 +198,7 @@ pub(crate) fn run(
             }
         }
         let moved = look(parties, &streams)?;
-        if share >= 1.0 && settled(parties, &streams) {
+        if done >= 1.0 && settled(parties, &streams) {
             break;
         }
         if elapsed > clock::nanoseconds(Duration::from_secs_f64(load.seconds) + PATIENCE) {

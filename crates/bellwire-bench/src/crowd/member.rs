@@ -148,11 +148,19 @@ impl Crowd {
             encode_masked_frame(&mut frame, Opcode::Pong, &payload, *b"bell");
             self.send(nth, &frame)?;
         }
-        if let Some(cursor) = back.poll {
-            let request = self.request(nth, Some(&cursor));
-            self.send(nth, &request)?;
-            self.traffic.requests += 1;
+        match (back.poll, &mut self.pauses) {
+            (Some(cursor), Some(pauses)) => pauses.wait(nth, cursor, now),
+            (Some(cursor), None) => self.poll(nth, &cursor)?,
+            (None, _) => {}
         }
+        Ok(())
+    }
+
+    /// Asks for what follows a cursor.
+    pub(super) fn poll(&mut self, nth: usize, cursor: &str) -> Result<()> {
+        let request = self.request(nth, Some(cursor));
+        self.send(nth, &request)?;
+        self.traffic.requests += 1;
         Ok(())
     }
 
