@@ -10,10 +10,12 @@ use crate::{
     process::cpu,
 };
 
+/// Measures it; `alone` is what the server uses without clients, in CPU seconds per second.
 pub(super) fn run(
     plan: &Comparison,
     transport: Transport,
     per_minute: f64,
+    alone: f64,
     progress: &mut dyn FnMut(&str, f64),
 ) -> Result<Row> {
     let name = format!("{}, {per_minute} a minute", transport.name());
@@ -39,8 +41,9 @@ pub(super) fn run(
     };
     let before = used()?;
     let loaded = load::run(&mut parties, &load, |share| progress(&name, share))?.swap_remove(0);
-    let used = used()? - before;
-    row(transport, per_minute, &loaded, plan.pid.map(|_| used))
+    let used = (used()? - before).as_secs_f64() - alone * loaded.seconds;
+    let used = plan.pid.map(|_| used.max(0.0));
+    row(transport, per_minute, &loaded, used)
 }
 
 /// How long whole messages with the silence after each take, in seconds. One alone where a
@@ -54,12 +57,7 @@ fn length(rate: f64, about: f64) -> f64 {
     messages / rate
 }
 
-fn row(
-    transport: Transport,
-    per_minute: f64,
-    loaded: &Loaded,
-    used: Option<Duration>,
-) -> Result<Row> {
+fn row(transport: Transport, per_minute: f64, loaded: &Loaded, used: Option<f64>) -> Result<Row> {
     ensure!(
         loaded.lost + loaded.repeated == 0,
         "{}: {} messages were lost and {} came twice",
@@ -79,7 +77,7 @@ fn row(
         received: each(loaded.bytes),
         p50_ms: loaded.latencies.quantile(0.5),
         p99_ms: loaded.latencies.quantile(0.99),
-        cpu_us: used.map(|used| used.as_secs_f64() * 1e6 * each(1)),
+        cpu_us: used.map(|used| used * 1e6 * each(1)),
         memory: None,
     })
 }

@@ -1,7 +1,9 @@
-//! What idle clients of each transport take of the server's memory.
+//! What the server takes where nothing happens: CPU time without clients, and memory for idle ones.
 //!
-//! All stay connected until the last is measured: what a server frees it keeps for the next, and
-//! those that came later would seem to take nothing.
+//! All idle clients stay connected until the last are measured: what a server frees it keeps for
+//! the next, and those that came later would seem to take nothing.
+
+use std::{thread, time::Duration};
 
 use anyhow::{Context, Result};
 
@@ -10,6 +12,14 @@ use crate::{
     process,
     worker::{idle, share},
 };
+
+/// CPU seconds per second of a server without clients: its clock, and whoever else it serves.
+pub(super) fn cpu(plan: &Comparison, pid: u32, progress: &mut dyn FnMut(&str, f64)) -> Result<f64> {
+    progress("the server by itself", 0.0);
+    let before = process::cpu(pid)?;
+    thread::sleep(Duration::from_secs_f64(plan.seconds));
+    Ok((process::cpu(pid)? - before).as_secs_f64() / plan.seconds)
+}
 
 /// Bytes per client, in the order of [`Transport::ALL`].
 pub(super) fn memory(
