@@ -4,6 +4,7 @@
 //!   fleet ── commands, as JSON lines ──► worker ─┬─► crowd    subscribers, each delivery verified
 //!     │  ◄──────── answers ───────────           ├─► publish  publishers
 //!     │                                          └─► load, storm
+//!   compare: one feed by each transport, in this process
 //!   process: CPU and memory of the server's pid, read by the parent
 //! ```
 //!
@@ -12,6 +13,7 @@
 
 pub mod chart;
 pub mod clock;
+pub mod compare;
 mod crowd;
 mod dialect;
 mod fleet;

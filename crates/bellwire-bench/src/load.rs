@@ -8,7 +8,13 @@ use std::time::Duration;
 use anyhow::{Result, bail};
 use serde::{Deserialize, Serialize};
 
-use crate::{clock, crowd::Crowd, latency::Latencies, publish::Publishers};
+use crate::{
+    clock,
+    crowd::{Crowd, Tally},
+    latency::Latencies,
+    publish::Publishers,
+    worker::share,
+};
 
 /// When deliveries that do not come are given up.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -76,6 +82,10 @@ pub struct Loaded {
     pub bytes: u64,
     /// Reads that received them.
     pub reads: u64,
+    /// Bytes that subscribers sent: polls, and answers to pings.
+    pub sent: u64,
+    /// Requests of subscribers, which are polls once all are connected.
+    pub requests: u64,
     /// Until everything had come, in seconds.
     pub seconds: f64,
     /// From when a publication was due to each delivery.
@@ -94,9 +104,26 @@ impl Loaded {
         self.repeated += other.repeated;
         self.bytes += other.bytes;
         self.reads += other.reads;
+        self.sent += other.sent;
+        self.requests += other.requests;
         self.seconds = self.seconds.max(other.seconds);
         self.latencies.merge(&other.latencies);
         self.pause = self.pause.max(other.pause);
+    }
+}
+
+impl From<Tally> for Loaded {
+    fn from(tally: Tally) -> Self {
+        Self {
+            deliveries: tally.deliveries,
+            lost: tally.lost,
+            repeated: tally.repeated,
+            bytes: tally.bytes,
+            reads: tally.reads,
+            sent: tally.sent,
+            requests: tally.requests,
+            ..Self::default()
+        }
     }
 }
 
@@ -104,6 +131,21 @@ impl Loaded {
 pub(crate) struct Party {
     pub(crate) crowd: Crowd,
     pub(crate) publishers: Publishers,
+}
+
+impl Party {
+    /// Connects the crowd; `joined` hears the share of it that is there.
+    pub(crate) fn join(
+        mut crowd: Crowd,
+        publishers: Publishers,
+        mut joined: impl FnMut(f64),
+    ) -> Result<Self> {
+        crowd.join(
+            |_| None,
+            |crowd, there| joined(share(there, crowd.group().connections)),
+        )?;
+        Ok(Self { crowd, publishers })
+    }
 }
 
 /// A stream under way.
@@ -115,16 +157,7 @@ struct Running {
     /// Deliveries that one publication brings.
     fan_out: u64,
     published: u64,
-    before: Before,
-}
-
-/// The counters at the beginning.
-struct Before {
-    deliveries: u64,
-    lost: u64,
-    repeated: u64,
-    bytes: u64,
-    reads: u64,
+    before: Tally,
 }
 
 /// Puts the load on and waits until all was delivered. `progress` hears the share that is done.
@@ -152,12 +185,12 @@ pub(crate) fn run(
         last = now;
         let elapsed = now - start;
         #[expect(clippy::cast_precision_loss, reason = "nanoseconds of minutes")]
-        let share = elapsed as f64 / length;
-        if share < 1.0 {
+        let done = elapsed as f64 / length;
+        if done < 1.0 {
             for running in &mut streams {
                 running.publish(&mut parties[running.stream.group], start, now)?;
             }
-            progress(share);
+            progress(done);
         } else {
             in_time.get_or_insert_with(|| deliveries(parties, &streams));
             for running in &streams {
@@ -167,7 +200,7 @@ pub(crate) fn run(
             }
         }
         let moved = look(parties, &streams)?;
-        if share >= 1.0 && settled(parties, &streams) {
+        if done >= 1.0 && settled(parties, &streams) {
             break;
         }
         if elapsed > clock::nanoseconds(Duration::from_secs_f64(load.seconds) + PATIENCE) {
@@ -252,13 +285,7 @@ impl Running {
             channels,
             fan_out: (subscriptions / channels.max(1)) as u64,
             published: 0,
-            before: Before {
-                deliveries: crowd.ledger.deliveries,
-                lost: crowd.ledger.lost,
-                repeated: crowd.ledger.repeated,
-                bytes: crowd.bytes,
-                reads: crowd.reads,
-            },
+            before: crowd.tally(),
         }
     }
 
@@ -319,18 +346,12 @@ impl Running {
 
     fn end(self, party: &mut Party, in_time: u64, seconds: f64) -> Loaded {
         let crowd = &mut party.crowd;
-        let before = self.before;
         Loaded {
             published: self.published,
-            deliveries: crowd.ledger.deliveries - before.deliveries,
-            in_time: in_time - before.deliveries,
-            lost: crowd.ledger.lost - before.lost,
-            repeated: crowd.ledger.repeated - before.repeated,
-            bytes: crowd.bytes - before.bytes,
-            reads: crowd.reads - before.reads,
+            in_time: in_time - self.before.deliveries,
             seconds,
             latencies: crowd.ledger.latencies.take().unwrap_or_default(),
-            pause: 0.0,
+            ..crowd.tally().since(self.before).into()
         }
     }
 }

@@ -119,14 +119,9 @@ fn obey(parties: &mut Vec<Party>, command: Command) -> Result<Answer> {
     Ok(match command {
         Command::Open(group, publishing) => {
             let publishers = Publishers::connect(&group, publishing)?;
-            let mut crowd = Crowd::new(*group)?;
+            let crowd = Crowd::new(*group)?;
             let start = Instant::now();
-            let mut progress = progress();
-            crowd.join(
-                |_| None,
-                |crowd, there| progress(share(there, crowd.group().connections)),
-            )?;
-            parties.push(Party { crowd, publishers });
+            parties.push(Party::join(crowd, publishers, progress())?);
             Answer::Opened(start.elapsed().as_secs_f64())
         }
         Command::Load(load) => {
@@ -134,7 +129,7 @@ fn obey(parties: &mut Vec<Party>, command: Command) -> Result<Answer> {
             let group = load.streams.first().map_or(0, |stream| stream.group);
             Answer::Loaded(loaded, parties[group].publishers.published().to_vec())
         }
-        Command::Idle(seconds) => Answer::Idled(idle(parties, seconds)?),
+        Command::Idle(seconds) => Answer::Idled(idle(parties, seconds, progress())?),
         Command::Listen(group, seconds) => {
             let until = Instant::now() + Duration::from_secs_f64(seconds);
             let mut received = receive(parties, group, |_| Ok(Instant::now() >= until))?;
@@ -169,11 +164,15 @@ pub(crate) fn share(part: usize, whole: usize) -> f64 {
     part as f64 / whole.max(1) as f64
 }
 
-fn idle(parties: &mut [Party], seconds: f64) -> Result<u64> {
+/// Answers pings and polls for so many seconds; returns how many pings there were.
+pub(crate) fn idle(
+    parties: &mut [Party],
+    seconds: f64,
+    mut progress: impl FnMut(f64),
+) -> Result<u64> {
     let before: u64 = parties.iter().map(|party| party.crowd.pings).sum();
     let until = clock::now() + clock::nanoseconds(Duration::from_secs_f64(seconds));
     let nap = Duration::from_millis(5);
-    let mut progress = progress();
     while clock::now() < until {
         for party in parties.iter_mut() {
             party.crowd.read::<256>(nap)?;
@@ -194,21 +193,15 @@ fn receive(
     let Some(Party { crowd, .. }) = parties.get_mut(group) else {
         bail!("there is no group {group}");
     };
-    let before = (crowd.ledger.deliveries, crowd.bytes, crowd.reads);
-    let faults = (crowd.ledger.lost, crowd.ledger.repeated);
+    let before = crowd.tally();
     let start = Instant::now();
     crowd.ledger.latencies = Some(Latencies::default());
     while !done(crowd)? {
         crowd.read::<256>(Duration::from_millis(2))?;
     }
     Ok(Loaded {
-        deliveries: crowd.ledger.deliveries - before.0,
-        lost: crowd.ledger.lost - faults.0,
-        repeated: crowd.ledger.repeated - faults.1,
-        bytes: crowd.bytes - before.1,
-        reads: crowd.reads - before.2,
         seconds: start.elapsed().as_secs_f64(),
         latencies: crowd.ledger.latencies.take().unwrap_or_default(),
-        ..Loaded::default()
+        ..crowd.tally().since(before).into()
     })
 }

@@ -164,6 +164,7 @@ impl Crowd {
         if let Some(next) = joining.steps.front() {
             let mut stream = &member.stream;
             stream.write_all(&next.send)?;
+            self.traffic.sent += next.send.len() as u64;
             joining.seen.clear();
             return Ok(());
         }
@@ -193,7 +194,11 @@ impl Crowd {
         let mut stream = &member.stream;
         match stream.write(&step.send) {
             Ok(count) if count < step.send.len() => bail!("a request that the socket cuts"),
-            Ok(_) => joining.asked = true,
+            Ok(count) => {
+                joining.asked = true;
+                self.traffic.sent += count as u64;
+                self.traffic.requests += 1;
+            }
             Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(false),
             Err(error) => return Err(error).context("asking"),
         }

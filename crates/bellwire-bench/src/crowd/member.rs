@@ -121,8 +121,8 @@ impl Crowd {
         match stream.read(&mut self.buffer) {
             Ok(0) => bail!("the server closed it without a word"),
             Ok(count) => {
-                self.bytes += count as u64;
-                self.reads += 1;
+                self.traffic.bytes += count as u64;
+                self.traffic.reads += 1;
                 Ok(Some(count))
             }
             Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(None),
@@ -146,12 +146,28 @@ impl Crowd {
             self.pings += 1;
             let mut frame = Vec::new();
             encode_masked_frame(&mut frame, Opcode::Pong, &payload, *b"bell");
-            (&self.members[nth].stream).write_all(&frame)?;
+            self.send(nth, &frame)?;
         }
-        if let Some(cursor) = back.poll {
-            let request = self.request(nth, Some(&cursor));
-            (&self.members[nth].stream).write_all(&request)?;
+        match (back.poll, &mut self.pauses) {
+            (Some(cursor), Some(pauses)) => pauses.wait(nth, cursor, now),
+            (Some(cursor), None) => self.poll(nth, &cursor)?,
+            (None, _) => {}
         }
+        Ok(())
+    }
+
+    /// Asks for what follows a cursor.
+    pub(super) fn poll(&mut self, nth: usize, cursor: &str) -> Result<()> {
+        let request = self.request(nth, Some(cursor));
+        self.send(nth, &request)?;
+        self.traffic.requests += 1;
+        Ok(())
+    }
+
+    /// Sends what is short enough for a socket that has nothing else to send.
+    fn send(&mut self, nth: usize, bytes: &[u8]) -> Result<()> {
+        (&self.members[nth].stream).write_all(bytes)?;
+        self.traffic.sent += bytes.len() as u64;
         Ok(())
     }
 }

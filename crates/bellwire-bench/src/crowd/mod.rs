@@ -7,6 +7,8 @@ mod join;
 mod ledger;
 mod marks;
 mod member;
+mod pauses;
+mod tally;
 
 use std::{
     mem::MaybeUninit,
@@ -21,8 +23,8 @@ use rustix::event::epoll::{self, CreateFlags, Event};
 use serde::{Deserialize, Serialize};
 
 pub use self::ledger::Channels;
-pub(crate) use self::ledger::Ledger;
-use self::member::Member;
+pub(crate) use self::{ledger::Ledger, tally::Tally};
+use self::{member::Member, pauses::Pauses};
 use crate::dialect::Target;
 
 /// What one read takes at most.
@@ -105,11 +107,11 @@ pub(crate) struct Crowd {
     epoll: OwnedFd,
     members: Vec<Member>,
     buffer: Vec<u8>,
+    /// Between the polls of those who do not wait for messages.
+    pauses: Option<Pauses>,
     pub(crate) ledger: Ledger,
-    /// Bytes that have arrived.
-    pub(crate) bytes: u64,
-    /// Reads that brought something.
-    pub(crate) reads: u64,
+    /// What the ledger does not count.
+    traffic: Tally,
     /// Pings that were answered.
     pub(crate) pings: u64,
 }
@@ -128,12 +130,17 @@ impl Crowd {
             epoll: epoll::create(CreateFlags::CLOEXEC)?,
             members: Vec::new(),
             buffer: vec![0; BUFFER],
+            pauses: None,
             ledger: Ledger::new(group.channels, group.connections),
-            bytes: 0,
-            reads: 0,
+            traffic: Tally::default(),
             pings: 0,
             group,
         })
+    }
+
+    /// Lets everybody poll once in so long, instead of as soon as the last poll was answered.
+    pub(crate) fn poll_every(&mut self, interval: Duration) {
+        self.pauses = Some(Pauses::new(interval, self.group.connections));
     }
 
     pub(crate) fn group(&self) -> &Group {
@@ -147,6 +154,7 @@ impl Crowd {
     /// Reads up to `MAX` sockets on which something has arrived, waiting for the first one at most
     /// this long. Returns whether anything was there.
     pub(crate) fn read<const MAX: usize>(&mut self, wait: Duration) -> Result<bool> {
+        let wait = self.poll_again(wait)?;
         let wait = rustix::time::Timespec::try_from(wait)?;
         let mut events = [const { MaybeUninit::<Event>::uninit() }; MAX];
         let events = match epoll::wait(&self.epoll, &mut events[..], Some(&wait)) {
@@ -161,6 +169,21 @@ impl Crowd {
                 .with_context(|| format!("connection {nth} to {}", self.group.target.address))?;
         }
         Ok(!events.is_empty())
+    }
+
+    /// Sends the polls whose time has come. Returns how long may be waited until the next one,
+    /// at most this long.
+    fn poll_again(&mut self, wait: Duration) -> Result<Duration> {
+        let Some(mut pauses) = self.pauses.take() else {
+            return Ok(wait);
+        };
+        let now = crate::clock::now();
+        while let Some((nth, cursor)) = pauses.due(now) {
+            self.poll(nth, &cursor)?;
+        }
+        let wait = pauses.left(now).map_or(wait, |left| left.min(wait));
+        self.pauses = Some(pauses);
+        Ok(wait)
     }
 
     /// Closes all connections at once, from this side.

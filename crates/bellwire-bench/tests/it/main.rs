@@ -1,0 +1,3 @@
+//! The generator against a real server, in one process.
+
+mod compare;
