@@ -24,6 +24,7 @@ Examples:
   bellwire bench --outstanding 1                   as fast as deliveries come, one at a time
   bellwire bench --pattern unicast --rate 1000     a channel each, to one after the other
   bellwire bench --pid $(pidof bellwire) --storm   memory and CPU of the server, then a storm
+  bellwire bench --compare                         which transport costs what, for the same feed
 
 Latencies count from when a message was due (open loop), so a stall of the server is charged with
 everything that waited meanwhile. A message that is lost or comes twice makes the run fail.
@@ -87,6 +88,11 @@ struct Arguments {
     #[arg(long, value_name = "N", default_value_t = 20)]
     missed: u32,
 
+    /// Send one feed over short polling, long-polling, SSE and WebSocket, at a message a minute,
+    /// a second and sixty a second, and compare what each costs; takes some minutes
+    #[arg(long, conflicts_with_all = ["via", "pattern", "rate", "outstanding", "storm", "svg"])]
+    compare: bool,
+
     /// Sign a token for a user of each connection: [KID=]HS256:SECRET, or ES256, EdDSA, RS256
     /// with :@PRIVATE.pem
     #[arg(
@@ -140,6 +146,9 @@ pub(crate) fn run_worker() -> anyhow::Result<()> {
 pub(crate) fn run(matches: &ArgMatches) -> anyhow::Result<()> {
     let arguments = Arguments::from_arg_matches(matches)?;
     arguments.check()?;
+    if arguments.compare {
+        return report::compare(&arguments, &plan::compare(&arguments)?);
+    }
     let found = plan::run(&arguments)?;
     report::show(&arguments, &found)?;
     found.verify()

@@ -6,6 +6,7 @@ use anyhow::{Context, bail};
 use bellwire_bench::{
     Channels, Group, Load, Loaded, Order, Pace, Publishing, Storm, Stormed, Stream, Tokens, Via,
     Worker,
+    compare::{self, Comparison, Row},
     process::{Kernel, Memory, cpu, kernel, memory},
 };
 use indicatif::{ProgressBar, ProgressStyle};
@@ -103,6 +104,35 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<Found> {
     })
 }
 
+/// Sends one feed over every transport.
+pub(super) fn compare(arguments: &Arguments) -> anyhow::Result<Vec<Row>> {
+    let plan = Comparison {
+        tokens: tokens(arguments),
+        prefix: format!("bench-{}", process::id()),
+        pid: arguments.pid,
+        ..Comparison::new(arguments.target()?)
+    };
+    let bar = bar("comparing");
+    let rows = compare::run(&plan, &mut |step, share| {
+        bar.set_prefix(step.to_owned());
+        show(&bar, share);
+    });
+    bar.finish_and_clear();
+    rows
+}
+
+/// What connections present.
+fn tokens(arguments: &Arguments) -> Tokens {
+    match (&arguments.jwt_key, &arguments.remote.credential) {
+        (Some(key), _) => Tokens::Minted(key.clone()),
+        // An API key publishes, but does not subscribe.
+        (None, Some(credential)) if !credential.starts_with("bw_") => {
+            Tokens::One(credential.clone())
+        }
+        _ => Tokens::None,
+    }
+}
+
 impl Found {
     /// Fails where something was lost or came twice.
     pub(super) fn verify(&self) -> anyhow::Result<()> {
@@ -169,19 +199,12 @@ impl Bench<'_> {
         channels: Channels,
         nth: usize,
     ) -> anyhow::Result<Group> {
-        let tokens = match (&self.arguments.jwt_key, &self.arguments.remote.credential) {
-            (Some(key), _) => Tokens::Minted(key.clone()),
-            (None, Some(credential)) if !credential.starts_with("bw_") => {
-                Tokens::One(credential.clone())
-            }
-            _ => Tokens::None,
-        };
         Ok(Group {
             target: self.arguments.target()?,
             connections,
             channels,
             prefix,
-            tokens,
+            tokens: tokens(self.arguments),
             first_user: nth * PER_WORKER,
             at_once: 128,
             sources: 16,

@@ -6,7 +6,11 @@ use std::{
 };
 
 use anyhow::Context;
-use bellwire_bench::{Latencies, chart::Chart};
+use bellwire_bench::{
+    Latencies,
+    chart::Chart,
+    compare::{Row, markdown},
+};
 
 use super::{
     Arguments,
@@ -40,6 +44,18 @@ pub(super) fn show(arguments: &Arguments, found: &Found) -> anyhow::Result<()> {
     fs::create_dir_all(folder).with_context(|| format!("--svg {}", folder.display()))?;
     let path = folder.join("latency.svg");
     fs::write(&path, chart(found)).with_context(|| format!("--svg {}", path.display()))
+}
+
+/// Writes what the transports cost beside each other.
+pub(super) fn compare(arguments: &Arguments, rows: &[Row]) -> anyhow::Result<()> {
+    let mut out = stdout().lock();
+    if arguments.json {
+        serde_json::to_writer_pretty(&mut out, rows)?;
+        writeln!(out)?;
+    } else {
+        write!(out, "{}", markdown(rows))?;
+    }
+    Ok(())
 }
 
 fn json(arguments: &Arguments, found: &Found) -> serde_json::Value {
