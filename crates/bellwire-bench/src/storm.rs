@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{clock, load::Party, worker::share};
 
-/// When those who are not caught up are given up.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// When deliveries that do not come are given up: nothing has arrived for so long.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What to do.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
@@ -92,13 +92,16 @@ pub(crate) fn run(
         }
     })?;
     found.back = start.elapsed().as_secs_f64();
+    let mut heard = Instant::now();
     while found.caught_up == 0.0 {
-        crowd.read::<256>(Duration::from_millis(5))?;
+        if crowd.read::<256>(Duration::from_millis(5))? {
+            heard = Instant::now();
+        }
         let now = start.elapsed().as_secs_f64();
         note_caught_up(&mut found, crowd.up_to_date(&published), nearly, total, now);
-        if start.elapsed() > PATIENCE {
+        if heard.elapsed() > PATIENCE {
             let caught_up = crowd.up_to_date(&published);
-            bail!("{caught_up} of {total} have caught up, the others do not");
+            bail!("only {caught_up} of {total} have caught up, and nothing comes any more");
         }
     }
     found.caught = crowd.ledger.deliveries - before.0;

@@ -76,7 +76,7 @@ fn clients_that_hop_between_transports_miss_nothing_that_was_not_announced() {
 }
 
 /// A node in this process, by the configuration of the binary's test.
-fn node(address: &str, planted: Planted) -> Node {
+pub(crate) fn node(address: &str, planted: Planted) -> Node {
     let flag = |layers: Layers, (name, value): (&str, String)| layers.with_flag(name, vec![value]);
     let layers = [
         ("listen", address.to_owned()),

@@ -5,6 +5,7 @@
 mod access;
 mod autobahn;
 mod behaviour;
+mod bench;
 mod drain;
 mod footprint;
 mod handshakes;
