@@ -7,6 +7,7 @@ use std::{
     net::{SocketAddr, TcpListener, TcpStream},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
+    sync::atomic::{AtomicU16, Ordering},
     thread,
     time::Duration,
 };
@@ -318,12 +319,14 @@ impl Drop for Server {
     }
 }
 
-/// A port whose successor is free, too.
+/// A port whose successor is free, too; below those that the kernel gives to connections, of which
+/// there are tens of thousands here.
 fn two_free_ports() -> Result<u16> {
-    for _ in 0..100 {
-        let first = TcpListener::bind("127.0.0.1:0")?;
-        let port = first.local_addr()?.port();
-        if port < u16::MAX && TcpListener::bind(("127.0.0.1", port + 1)).is_ok() {
+    static NEXT: AtomicU16 = AtomicU16::new(20_000);
+    let free = |port: u16| TcpListener::bind(("127.0.0.1", port)).is_ok();
+    for _ in 0..5_000 {
+        let port = NEXT.fetch_add(2, Ordering::Relaxed);
+        if free(port) && free(port + 1) {
             return Ok(port);
         }
     }
