@@ -29,11 +29,14 @@ pub(super) struct TokenCache {
     permissions: Mutex<HashSet<Arc<Permissions>>>,
 }
 
-/// Two generations: when the fresh one is full it becomes the old one, and what nobody has used
-/// since is forgotten with that.
+/// Two generations: when the fresh one is full it becomes the old one, and what nobody has presented
+/// since is forgotten with that, unless a connection holds it. So what connections leave behind is
+/// bounded, however many come and go with ever new tokens.
 struct Part {
     fresh: Generation,
     old: Generation,
+    /// When the fresh one is full: `half` behind what it began with.
+    full: usize,
     half: usize,
 }
 
@@ -46,13 +49,16 @@ struct Generation {
 }
 
 impl TokenCache {
+    /// One for at most `max_tokens` besides those that connections hold.
     pub(super) fn new(max_tokens: usize) -> Self {
         let parts = if max_tokens < FEW { 1 } else { PARTS };
+        let half = (max_tokens / parts).div_ceil(2);
         let part = || {
             Mutex::new(Part {
                 fresh: Generation::default(),
                 old: Generation::default(),
-                half: (max_tokens / parts).div_ceil(2),
+                full: half,
+                half,
             })
         };
         Self {
@@ -121,10 +127,22 @@ impl Part {
     }
 
     fn insert(&mut self, key: Key, access: Arc<Access>) {
-        if self.fresh.entries.len() >= self.half {
-            self.old = mem::take(&mut self.fresh);
+        if self.fresh.entries.len() >= self.full {
+            self.turn();
         }
         self.fresh.insert(key, access);
+    }
+
+    fn turn(&mut self) {
+        let gone = mem::replace(&mut self.old, mem::take(&mut self.fresh));
+        for (key, access) in gone.entries {
+            let is_held = Arc::strong_count(&access) > 1;
+            // What was presented since is in the other generation.
+            if is_held && self.old.find(&key).is_none() {
+                self.fresh.insert(key, access);
+            }
+        }
+        self.full = self.fresh.entries.len() + self.half;
     }
 }
 
@@ -173,6 +191,25 @@ mod tests {
         }
         assert!(cache.find(&[1; 16]).is_none());
         assert!(cache.find(&[3; 16]).is_some());
+    }
+
+    #[test]
+    fn what_a_connection_holds_is_remembered_and_bounds_nothing_else() {
+        let cache = TokenCache::new(4);
+        let held: Vec<_> = (0..10).map(|_| access()).collect();
+        for (n, access) in (0..).zip(&held) {
+            cache.insert([n; 16], Arc::clone(access));
+        }
+        for n in 10..100 {
+            cache.insert([n; 16], access());
+            assert!(cache.len() <= 10 + 4);
+        }
+        assert!((0..10).all(|n| cache.find(&[n; 16]).is_some()));
+        drop(held);
+        for n in 100..200 {
+            cache.insert([n; 16], access());
+        }
+        assert!(cache.len() <= 4);
     }
 
     #[test]
