@@ -3,7 +3,7 @@
 //! Small, because there are tens of thousands: whatever is only needed for a while is boxed and
 //! dropped. The rules live in the neighbouring files.
 
-use std::{collections::VecDeque, fmt, mem, num::NonZeroU32, sync::Arc};
+use std::{collections::VecDeque, fmt, mem, num::NonZeroU32, rc::Rc, sync::Arc};
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use bellwire_wire::websocket::Decoder;
@@ -128,9 +128,9 @@ pub struct Poll {
     pub only_cursor: bool,
     /// Whether the connection ends with the answer.
     pub close: bool,
-    /// The response head up to the value of `content-length`, which the shard completes; empty
-    /// where somebody else writes the head.
-    pub head: Box<[u8]>,
+    /// The response head up to the connection's id, which the shard completes with the id and the
+    /// length; `None` where somebody else writes the head. Shared, since thousands are alike.
+    pub head: Option<Rc<[u8]>>,
 }
 
 /// One connection × one channel.

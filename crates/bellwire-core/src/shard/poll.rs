@@ -4,7 +4,7 @@
 
 use super::{
     Cause, Shard, Sockets,
-    connection::{ConnectionRef, Held, Ix, Phase, Subscription},
+    connection::{ConnectionId, ConnectionRef, Held, Ix, Phase, Subscription},
 };
 use crate::{
     envelope::{write_denied, write_number},
@@ -54,7 +54,7 @@ impl<S: Sockets> Shard<S> {
             return false;
         };
         connection.flags.last_answer = held.poll.close;
-        let answer = write_answer(&held, &cursor, &messages);
+        let answer = write_answer(&held, connection.name.id, &cursor, &messages);
         connection.output().push_own(&answer);
         self.unsubscribe_all(ix);
         self.make_ready(ix);
@@ -135,7 +135,7 @@ struct Collected {
 }
 
 /// `{"cursor", "messages": […], "gaps": […], "denied"?}`, with the rest of the response head.
-fn write_answer(held: &Held, cursor: &str, messages: &[u8]) -> Vec<u8> {
+fn write_answer(held: &Held, id: ConnectionId, cursor: &str, messages: &[u8]) -> Vec<u8> {
     let mut body = Vec::with_capacity(messages.len() + 64 + cursor.len());
     body.extend_from_slice(b"{\"cursor\":\"");
     body.extend_from_slice(cursor.as_bytes());
@@ -161,11 +161,13 @@ fn write_answer(held: &Held, cursor: &str, messages: &[u8]) -> Vec<u8> {
         body.push(b']');
     }
     body.push(b'}');
-    if held.poll.head.is_empty() {
+    let Some(head) = &held.poll.head else {
         return body;
-    }
-    let mut answer = Vec::with_capacity(held.poll.head.len() + 24 + body.len());
-    answer.extend_from_slice(&held.poll.head);
+    };
+    let mut answer = Vec::with_capacity(head.len() + 80 + body.len());
+    answer.extend_from_slice(head);
+    answer.extend_from_slice(id.to_string().as_bytes());
+    answer.extend_from_slice(b"\r\ncontent-length: ");
     write_number(&mut answer, body.len() as u64);
     if held.poll.close {
         answer.extend_from_slice(b"\r\nconnection: close");

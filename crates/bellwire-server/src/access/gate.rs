@@ -25,6 +25,7 @@ use super::{
     dev::{self, DevKey},
     keyring::Keyring,
     origin::{self, AllowedOrigin, RefusalLog},
+    token_cache::TokenCache,
     verifier::{Credentials, Verifier},
 };
 use crate::{
@@ -67,7 +68,6 @@ pub struct Policy {
     credentials: Arc<Credentials>,
     allowed: Vec<AllowedOrigin>,
     mode: Mode,
-    max_cached_tokens: usize,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,12 +97,12 @@ impl Policy {
             keyring: Keyring::new(config),
             api_keys: ApiKeys::new(&config.api_key),
             dev_key,
+            tokens: TokenCache::new(config.limits.max_cached_tokens),
         };
         Ok(Arc::new(Self {
             credentials: Arc::new(credentials),
             allowed: config.allow_origin.clone(),
             mode,
-            max_cached_tokens: config.limits.max_cached_tokens,
         }))
     }
 
@@ -127,7 +127,7 @@ impl Gate {
     /// A shard's gate.
     #[must_use]
     pub fn new(policy: Arc<Policy>) -> Self {
-        let verifier = Verifier::new(Arc::clone(&policy.credentials), policy.max_cached_tokens);
+        let verifier = Verifier::new(Arc::clone(&policy.credentials));
         Self {
             policy,
             verifier,

@@ -1,7 +1,7 @@
 //! Who may come in: tokens, API keys, origins and development mode.
 //!
-//! [`Policy`] is made once from the configuration and shared; each shard has its own [`Gate`],
-//! whose cache needs no lock. Everything here is given the time and does no I/O after start.
+//! [`Policy`] is made once from the configuration and shared, with the cache of verified tokens;
+//! each shard has its own [`Gate`]. Everything here is given the time and does no I/O after start.
 
 mod api_key;
 mod claims;

@@ -1,9 +1,9 @@
-//! Credentials checked on one shard, with the verified ones remembered.
+//! Credentials checked, with the verified ones remembered.
 //!
-//! One per shard, so its cache needs no lock. Implements the core's `Authenticator`, through which
+//! One per shard. Implements the core's `Authenticator`, through which
 //! sessions present tokens and grants.
 
-use std::{cell::RefCell, fmt, sync::Arc};
+use std::{fmt, sync::Arc};
 
 use bellwire_core::{
     access::{Access, Authenticator, Grant, Refusal},
@@ -25,26 +25,23 @@ pub(super) struct Credentials {
     pub(super) keyring: Keyring,
     pub(super) api_keys: ApiKeys,
     pub(super) dev_key: Option<DevKey>,
+    pub(super) tokens: TokenCache,
 }
 
 /// Checks credentials on one shard.
 pub struct Verifier {
     credentials: Arc<Credentials>,
-    cache: RefCell<TokenCache>,
 }
 
 impl Verifier {
-    pub(super) fn new(credentials: Arc<Credentials>, max_cached_tokens: usize) -> Self {
-        Self {
-            credentials,
-            cache: RefCell::new(TokenCache::new(max_cached_tokens)),
-        }
+    pub(super) fn new(credentials: Arc<Credentials>) -> Self {
+        Self { credentials }
     }
 
-    /// How many verified tokens are remembered.
+    /// How many verified tokens the node remembers.
     #[must_use]
     pub fn cached_tokens(&self) -> usize {
-        self.cache.borrow().len()
+        self.credentials.tokens.len()
     }
 
     fn jwt(&self, text: &str, now: Now) -> Result<Arc<Access>, Refusal> {
@@ -53,7 +50,7 @@ impl Verifier {
         let digest = Sha256::digest(text.as_bytes());
         let mut key = [0; 16];
         key.copy_from_slice(&digest[..16]);
-        let mut cache = self.cache.borrow_mut();
+        let cache = &self.credentials.tokens;
         if let Some(access) = cache.find(&key)
             && !access.is_expired(now.wall)
         {

@@ -48,7 +48,7 @@ pub struct Limits {
     pub max_channels: usize,
     /// History of all channels, in bytes; `None` is a quarter of memory.
     pub max_history_bytes: Option<usize>,
-    /// Verified tokens that one shard remembers.
+    /// Verified tokens that the node remembers besides those of its connections.
     pub max_cached_tokens: usize,
 }
 
@@ -75,7 +75,7 @@ impl Default for Limits {
             max_connections_per_address: None,
             max_channels: 1_000_000,
             max_history_bytes: None,
-            max_cached_tokens: 32_768,
+            max_cached_tokens: 8_192,
         }
     }
 }

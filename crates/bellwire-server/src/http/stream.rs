@@ -101,16 +101,18 @@ impl Asked<'_> {
             limit,
             only_cursor: cursor.is_none(),
             close: draining || !self.keeps_alive(),
-            head: Box::default(),
+            head: None,
         };
-        let headers = self.stream_headers("application/json", ready.id);
+        let mut headers = self.stream_headers("application/json", ready.id);
         if streaming == Streaming::Body || self.is_head() {
             let transport = Transport::Poll;
             return Ok(self.through_body(headers, ready, transport, Format::Json, Some(poll)));
         }
+        headers.remove(CONNECTION_HEADER);
         let mut head = head_of(&headers);
-        head.push_str("content-length: ");
-        poll.head = head.into_bytes().into();
+        head.push_str(CONNECTION_HEADER);
+        head.push_str(": ");
+        poll.head = Some(self.local.share_head(head.as_bytes()));
         self.accepted.hand_over(move |socket| {
             open(
                 ready,

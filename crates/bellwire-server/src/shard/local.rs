@@ -82,6 +82,8 @@ pub(crate) struct Local {
     wake: Notify,
     backlog: RefCell<VecDeque<Post>>,
     scratch: RefCell<Vec<u8>>,
+    /// The last poll's response head.
+    head: RefCell<Rc<[u8]>>,
     /// Requests that were refused, by error code.
     refusals: RefCell<BTreeMap<&'static str, u64>>,
     id: usize,
@@ -115,6 +117,7 @@ impl Local {
             wake: Notify::new(),
             backlog: RefCell::default(),
             scratch: RefCell::new(vec![0; SCRATCH_BYTES]),
+            head: RefCell::new(Rc::from([])),
             refusals: RefCell::default(),
             id,
             last_tick: Cell::new(0),
@@ -241,6 +244,16 @@ impl Local {
                 shard.close_where(Cause::Drain, reason, now, |found, _| *found == id);
             });
         }
+    }
+
+    /// A response head in the memory of the last poll's, where it is the same: they differ from
+    /// second to second, and by the origin that asks.
+    pub(crate) fn share_head(&self, head: &[u8]) -> Rc<[u8]> {
+        let mut last = self.head.borrow_mut();
+        if **last != *head {
+            *last = Rc::from(head);
+        }
+        Rc::clone(&last)
     }
 
     pub(crate) fn insert_pipe(

@@ -1,5 +1,5 @@
-//! What an idle connection and a channel cost a release build, as the kernel counts resident
-//! memory of a fresh process.
+//! What an idle connection and a channel cost a release build, and what connections leave behind,
+//! as the kernel counts resident memory of a fresh process.
 //!
 //! The binary is `BELLWIRE_BIN_RELEASE`, else the one that `cargo build --release -p bellwire`
 //! leaves beside the test build's.
@@ -8,34 +8,24 @@ use std::{
     env,
     fmt::Write,
     path::{Path, PathBuf},
-    time::Instant,
+    thread,
+    time::{Duration, Instant},
 };
 
 use bellwire_testkit::{
     credentials::{jwt_key, token},
     http::{Link, Request},
-    process::{Server, ServerBuilder},
-    wait::SOON,
+    process::{Server, ServerBuilder, raise_descriptor_limit},
+    wait::{self, SOON},
 };
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde_json::json;
 
 use crate::{heavy, say};
 
 /// Connections before the first look, so that what exists once is not counted.
 const BEFORE: usize = 100;
-/// Connections between the two looks.
-const MORE: usize = 10_000;
-
-/// Ten thousand sockets are more than the soft limit of descriptors.
-fn raise_descriptor_limit() {
-    let limit = getrlimit(Resource::Nofile);
-    let raised = Rlimit {
-        current: limit.maximum,
-        maximum: limit.maximum,
-    };
-    setrlimit(Resource::Nofile, raised).expect("a soft limit may be raised to the hard one");
-}
+/// Connections at the later looks.
+const LOOKS: [usize; 2] = [10_100, 18_000];
 
 fn release() -> ServerBuilder {
     let test_build = Path::new(env!("CARGO_BIN_EXE_bellwire"));
@@ -53,33 +43,81 @@ fn release() -> ServerBuilder {
     Server::builder(binary.to_str().expect("a path in UTF-8"))
 }
 
-/// A user with a channel and a token of his own.
+/// A server that knows users by their tokens.
+fn secured() -> Server {
+    raise_descriptor_limit();
+    release().args(["--jwt-key", &jwt_key()]).start()
+}
+
+/// A user with a token of his own.
 struct User {
     channel: String,
     token: String,
 }
 
 impl User {
-    fn nth(n: usize) -> Self {
+    fn nth(n: usize, channel: &str) -> Self {
         let rights = json!({"subscribe": ["room:*"]});
         Self {
-            channel: format!("room:{n}"),
+            channel: channel.to_owned(),
             token: token(&format!("user-{n}"), &rights),
         }
+    }
+
+    fn with_own_channel(n: usize) -> Self {
+        Self::nth(n, &format!("room:{n}"))
+    }
+
+    fn with_shared_channel(n: usize) -> Self {
+        Self::nth(n, "room:all")
     }
 
     fn request(&self, path: &str, parameters: &str) -> Request {
         let target = format!("{path}?channel={}{parameters}", self.channel);
         Request::get(&target).bearer(Some(&self.token))
     }
+
+    fn websocket(&self) -> Request {
+        self.request("/v1/ws", "")
+            .header("upgrade", "websocket")
+            .header("connection", "Upgrade")
+            .header("sec-websocket-version", "13")
+            .header("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==")
+    }
+
+    fn event_stream(&self) -> Request {
+        self.request("/v1/sse", "")
+    }
 }
 
-/// Bytes per connection, where `open` makes some more of them and keeps them.
-fn growth(server: &Server, mut open: impl FnMut(std::ops::Range<usize>)) -> u64 {
+/// Says what a connection costs, where `open` makes some more of them and keeps them, and asserts
+/// that it is at most so many bytes.
+fn assert_each(
+    server: &Server,
+    (what, at_most): (&str, u64),
+    looks: &[usize],
+    mut open: impl FnMut(std::ops::Range<usize>),
+) {
     open(0..BEFORE);
     let before = server.resident_bytes();
-    open(BEFORE..BEFORE + MORE);
-    (server.resident_bytes() - before) / MORE as u64
+    let mut opened = BEFORE;
+    for &count in looks {
+        open(opened..count);
+        opened = count;
+        let each = (server.resident_bytes() - before) / (count - BEFORE) as u64;
+        say(&format!("{what}: {each} bytes each of {count}"));
+        assert!(each <= at_most, "{what}: {each} bytes each of {count}");
+    }
+}
+
+/// The same for streams, which are open once they have said hello.
+fn assert_each_stream(what: &str, at_most: u64, request: impl Fn(usize) -> Request) {
+    let _turn = heavy();
+    let server = secured();
+    let mut links = Vec::new();
+    assert_each(&server, (what, at_most), &LOOKS, |range| {
+        links.extend(range.map(|n| open_stream(&server, &request(n))));
+    });
 }
 
 /// Opens a stream and reads until its hello.
@@ -95,49 +133,49 @@ fn open_stream(server: &Server, request: &Request) -> Link {
 }
 
 #[test]
-fn an_idle_websocket_costs_at_most_1000_bytes() {
-    let _turn = heavy();
-    raise_descriptor_limit();
-    let server = release().args(["--jwt-key", &jwt_key()]).start();
-    let mut links = Vec::new();
-    let each = growth(&server, |range| {
-        links.extend(range.map(|n| {
-            let request = User::nth(n)
-                .request("/v1/ws", "")
-                .header("upgrade", "websocket")
-                .header("connection", "Upgrade")
-                .header("sec-websocket-version", "13")
-                .header("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==");
-            open_stream(&server, &request)
-        }));
+fn an_idle_websocket_costs_at_most_512_bytes_with_its_channel() {
+    assert_each_stream("an idle WebSocket", 512, |n| {
+        User::with_own_channel(n).websocket()
     });
-    say(&format!("an idle WebSocket: {each} bytes"));
-    assert!(each <= 1_000, "{each} bytes");
 }
 
 #[test]
-fn an_idle_event_stream_costs_at_most_1000_bytes() {
-    let _turn = heavy();
-    raise_descriptor_limit();
-    let server = release().args(["--jwt-key", &jwt_key()]).start();
-    let mut links = Vec::new();
-    let each = growth(&server, |range| {
-        links.extend(range.map(|n| open_stream(&server, &User::nth(n).request("/v1/sse", ""))));
+fn an_idle_event_stream_costs_at_most_512_bytes_with_its_channel() {
+    assert_each_stream("an idle event stream", 512, |n| {
+        User::with_own_channel(n).event_stream()
     });
-    say(&format!("an idle event stream: {each} bytes"));
-    assert!(each <= 1_000, "{each} bytes");
 }
 
 #[test]
-fn a_poll_that_was_held_three_times_costs_at_most_1500_bytes() {
+fn an_idle_websocket_on_a_shared_channel_costs_at_most_360_bytes() {
+    assert_each_stream("an idle WebSocket on a shared channel", 360, |n| {
+        User::with_shared_channel(n).websocket()
+    });
+}
+
+#[test]
+fn an_idle_event_stream_on_a_shared_channel_costs_at_most_360_bytes() {
+    assert_each_stream("an idle event stream on a shared channel", 360, |n| {
+        User::with_shared_channel(n).event_stream()
+    });
+}
+
+#[test]
+fn a_poll_that_was_held_three_times_costs_at_most_1024_bytes() {
     let _turn = heavy();
-    raise_descriptor_limit();
-    let server = release().args(["--jwt-key", &jwt_key()]).start();
+    for count in LOOKS {
+        let server = secured();
+        assert_each_poll(&server, count);
+    }
+}
+
+fn assert_each_poll(server: &Server, count: usize) {
     let mut links = Vec::new();
-    let each = growth(&server, |range| {
+    assert_each(server, ("a held poll", 1_024), &[count], |range| {
         let mut polls: Vec<(User, Link, String)> = range
             .map(|n| {
-                let (user, mut link) = (User::nth(n), Link::connect(server.address()));
+                let user = User::with_own_channel(n);
+                let mut link = Link::connect(server.address());
                 link.send(&user.request("/v1/poll", ""));
                 let cursor = cursor_of(&mut link);
                 (user, link, cursor)
@@ -155,10 +193,29 @@ fn a_poll_that_was_held_three_times_costs_at_most_1500_bytes() {
             }
         }
         links.extend(polls);
-        await_held(&server, links.len());
+        await_connections(server, "poll", links.len());
     });
-    say(&format!("a held poll: {each} bytes"));
-    assert!(each <= 1_500, "{each} bytes");
+}
+
+#[test]
+fn waves_of_websockets_after_the_first_leave_at_most_a_mebibyte() {
+    const WAVE: usize = 10_000;
+    let _turn = heavy();
+    let server = secured();
+    let mut after = Vec::new();
+    for _ in 0..4 {
+        let request = |n| User::with_own_channel(n).websocket();
+        let links: Vec<Link> = (0..WAVE)
+            .map(|n| open_stream(&server, &request(n)))
+            .collect();
+        drop(links);
+        await_connections(&server, "ws", 0);
+        // Part of what is measured: the memory ten seconds after the last close.
+        thread::sleep(Duration::from_secs(10));
+        after.push(server.resident_bytes() >> 10);
+    }
+    say(&format!("after waves of {WAVE} WebSockets: {after:?} KiB"));
+    assert!(after[3] <= after[0] + 1_024, "{after:?} KiB");
 }
 
 /// Reads a poll's answer.
@@ -171,10 +228,10 @@ fn cursor_of(link: &mut Link) -> String {
         .to_owned()
 }
 
-/// Waits until so many polls are held.
-fn await_held(server: &Server, count: usize) {
-    let gauge = format!("bellwire_connections{{transport=\"poll\"}} {count}\n");
-    bellwire_testkit::wait::until("every poll to be held", || {
+/// Waits until the server counts so many connections.
+fn await_connections(server: &Server, transport: &str, count: usize) {
+    let gauge = format!("bellwire_connections{{transport=\"{transport}\"}} {count}\n");
+    wait::until(&gauge, || {
         let metrics = Request::get("/metrics").send(server.admin());
         metrics.text().contains(&gauge)
     });

@@ -119,7 +119,11 @@ impl Client {
                 limit,
                 only_cursor: cursor.is_empty(),
                 close: false,
-                head: b"HTTP/1.1 200 OK\r\ncontent-length: ".as_slice().into(),
+                head: Some(
+                    b"HTTP/1.1 200 OK\r\nbellwire-connection: "
+                        .as_slice()
+                        .into(),
+                ),
             }),
             Way::WebSocket | Way::Commands | Way::Sse(_) => None,
         };

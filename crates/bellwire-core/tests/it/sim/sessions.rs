@@ -218,7 +218,11 @@ fn a_poll_answers_at_once_only_with_a_cursor_or_something_to_say() {
         limit: 100,
         only_cursor: cursor.is_empty(),
         close: false,
-        head: b"HTTP/1.1 200 OK\r\ncontent-length: ".as_slice().into(),
+        head: Some(
+            b"HTTP/1.1 200 OK\r\nbellwire-connection: "
+                .as_slice()
+                .into(),
+        ),
     };
     let visit = |cursor| Visit {
         poll: Some(poll(cursor)),

@@ -162,6 +162,7 @@ fn verified_tokens_are_remembered_until_they_expire_and_within_bounds() {
     let first = verifier.token(&token, now()).unwrap();
     let again = verifier.token(&token, now()).unwrap();
     assert!(std::sync::Arc::ptr_eq(&first, &again));
+    drop((first, again));
     let over = Now {
         mono: 0,
         wall: (NOW_S + 3_630) * 1_000,
