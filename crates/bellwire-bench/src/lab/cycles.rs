@@ -19,7 +19,7 @@ pub(crate) struct Effort {
     #[arg(long, default_value_t = 10)]
     pub(crate) cycles: usize,
     /// Seconds of a slot
-    #[arg(long, default_value_t = 0.4)]
+    #[arg(long, default_value_t = 0.3)]
     pub(crate) slot: f64,
 }
 

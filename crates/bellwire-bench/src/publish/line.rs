@@ -58,9 +58,10 @@ impl Line {
         &self.stream
     }
 
-    /// Whether it must be connected anew before it sends again.
+    /// Whether it must be connected anew before it sends again: a server may have closed it while
+    /// it was idle.
     pub(super) fn is_spent(&self) -> bool {
-        self.spent
+        self.spent || (self.under_way.is_empty() && matches!(self.stream.peek(&mut [0]), Ok(0)))
     }
 
     pub(super) fn has_room(&self) -> bool {
