@@ -1,8 +1,8 @@
-//! The start page of development mode, out of the binary.
+//! The start page of development mode, and the client for browsers, out of the binary.
 
 use hyper::{
     Response,
-    header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue, SET_COOKIE},
+    header::{ACCESS_CONTROL_ALLOW_ORIGIN, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, SET_COOKIE},
 };
 
 use super::{Answer, Asked, Body};
@@ -29,6 +29,25 @@ static ASSETS: &[Asset] = &[
     asset!("publish.js", "text/javascript; charset=utf-8"),
     asset!("bell.svg", "image/svg+xml"),
 ];
+
+/// What `npm run build` in clients/typescript makes; a check compares the two.
+static SDK: &[u8] = include_bytes!("../../pages/bellwire.js");
+
+/// The client for browsers. It is public, like any library on any site, and pages of other
+/// origins may import it: a module is fetched with CORS.
+pub(super) fn sdk() -> Response<Body> {
+    let mut response = Response::new(Body::from(SDK));
+    let headers = response.headers_mut();
+    let kind = HeaderValue::from_static("text/javascript; charset=utf-8");
+    headers.insert(CONTENT_TYPE, kind);
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("max-age=3600"));
+    headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
+    headers.insert(
+        "x-content-type-options",
+        HeaderValue::from_static("nosniff"),
+    );
+    response
+}
 
 /// Only what the page itself brings, and connections to this server.
 const POLICY: &str = "default-src 'self'; connect-src 'self' ws: wss:; frame-ancestors 'none'";

@@ -31,6 +31,7 @@ pub(super) enum Route {
     Readyz,
     Metrics,
     OpenApi,
+    Sdk,
     Page(Cow<'static, str>),
     Preflight,
 }
@@ -131,6 +132,7 @@ fn lookup<'a>(
         ["readyz"] => fixed(Route::Readyz, "GET", Place::Both),
         ["metrics"] => fixed(Route::Metrics, "GET", Place::Admin),
         ["openapi.json"] => fixed(Route::OpenApi, "GET", Place::Main),
+        ["bellwire.js"] => fixed(Route::Sdk, "GET", Place::Main),
         [""] if config.dev => fixed(Route::Page("start.html".into()), "GET", Place::Main),
         ["assets", name] if config.dev => {
             fixed(Route::Page((*name).to_owned().into()), "GET", Place::Main)
