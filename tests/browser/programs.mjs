@@ -27,13 +27,13 @@ export const PATIENCE_MS = 20_000;
 
 /**
  * Starts `bellwire serve --dev`, on a free port by default; `url` is what it printed to open.
- * With `dev: false` credentials count, and `origin` is all there is.
+ * With `dev: false` credentials count, and operations answer on `admin`.
  */
-export async function startServer(t, { port = 0, flags = [], config = "", dev = true } = {}) {
+export async function startServer(t, { port = 0, flags = [], config = "", dev = true, admin = "off" } = {}) {
   const directory = await temporaryDirectory();
   const settings = join(directory, "bellwire.toml");
   await writeFile(settings, config);
-  const mode = dev ? ["--dev"] : ["--admin-listen", "off"];
+  const mode = dev ? ["--dev"] : ["--admin-listen", admin];
   const args = ["serve", ...mode, "--listen", `127.0.0.1:${port}`, "--config", settings, ...flags];
   const keyed = flags.includes("--dev-public");
   const said = keyed ? /http:\/\/\S+\/\?key=\S+/ : /http:\/\/[^\s/]+:\d+\//;

@@ -1,14 +1,15 @@
-// One module with all it imports, minified, as a page loads it. Used by the build and by the size
-// check.
+// Modules of dist/ with all they import, minified, as a page loads them. Used by the build and by
+// the size check.
 
 import { build } from "esbuild";
 import { minify } from "terser";
 import { fileURLToPath } from "node:url";
 
-/** Bundles an entry of dist/; returns its text. */
-export async function bundle(entry) {
+/** Bundles the entries into one module; returns its text. */
+export async function bundle(...entries) {
+  const contents = entries.map((entry) => `export * from "./${entry}";`).join("\n");
   const { outputFiles } = await build({
-    entryPoints: [fileURLToPath(new URL(`../dist/${entry}`, import.meta.url))],
+    stdin: { contents, resolveDir: fileURLToPath(new URL("../dist/", import.meta.url)) },
     bundle: true,
     format: "esm",
     target: "es2022",

@@ -57,6 +57,7 @@ export function bellwire(url: string | URL, options: Options = {}): Live {
     message: (envelope) => feedOf(envelope.channel)?.deliver(envelope),
     gap: (gap) => feedOf(gap.channel)?.say("gap", gap),
     denied: (denied) => feedOf(denied.channel)?.say("denied", denied),
+    open: (channels) => channels.forEach((channel) => feeds.get(channel)?.say("open", { channel })),
     state: (state) => {
       for (const listener of [...listeners]) guarded(() => listener(state));
     },

@@ -32,6 +32,8 @@ export interface Listener {
   message(envelope: Envelope): void;
   gap(gap: Gap): void;
   denied(denied: Denied): void;
+  /** These channels are live: what is published from here on arrives. */
+  open(channels: readonly string[]): void;
   state(state: State): void;
   /** The uplink may have changed. */
   ready(): void;
@@ -222,7 +224,11 @@ export function createConnection(
       life: current(() => {}),
       say: current((word, payload) => words[word as keyof Words]?.(payload as never)),
       covered: current(positions.advance),
-      attached: current((channel, cursor) => positions.begin([channel], cursor)),
+      attached: current((channel, cursor) => {
+        positions.begin([channel], cursor);
+        listener.open([channel]);
+        settle();
+      }),
       lost: current((fate, detail, wait) => lose(active, fate, detail, wait)),
     };
   };
@@ -236,6 +242,7 @@ export function createConnection(
     active.since = now();
     heartbeat = interval;
     positions.begin(active.channels, cursor, true);
+    listener.open(active.channels);
     worked.add(active.transport);
     chooser.clear(active.transport);
     // That this one works shows that those given up are blocked, and not the server gone.

@@ -148,6 +148,11 @@ export interface ChannelOptions {
 
 /** Events that say something about the channel itself; no publication can have these names. */
 export interface ChannelWords {
+  /**
+   * The channel is live: what is published from here on arrives. Said again after each new
+   * connection; an allowed channel and one about to be denied both get it.
+   */
+  open: { readonly channel: string };
   gap: Gap;
   denied: Denied;
 }

@@ -36,12 +36,13 @@ export const openWebSocket: Open = (platform, attempt, sink) => {
     if (early && word !== "bye") early.push([word, payload]);
     else sink.say(word, payload);
   };
+  const send = (name: string, body: object, take: (reply: Reply | undefined) => void): void => {
+    if (socket.readyState !== 1) return take(undefined);
+    waiting.set(++requests, take);
+    socket.send(JSON.stringify({ req: requests, [name]: body }));
+  };
   const command = (name: string, body: object): Promise<Reply | undefined> =>
-    new Promise((resolve) => {
-      if (socket.readyState !== 1) return resolve(undefined);
-      waiting.set(++requests, resolve);
-      socket.send(JSON.stringify({ req: requests, [name]: body }));
-    });
+    new Promise((resolve) => send(name, body, resolve));
   const subscribe = async (channel: string): Promise<string | undefined> => {
     attached.add(channel);
     const reply = await command("subscribe", { channel, cursor: attempt.cursor([channel]) });
@@ -70,8 +71,9 @@ export const openWebSocket: Open = (platform, attempt, sink) => {
     const token = attempt.token();
     // Replies come in order, so a refused token is known before any channel is.
     void renew(token);
-    // A token brings its user's inbox from latest; if it is wanted, then from its cursor.
-    if (token) void command("unsubscribe", { channel: "@me" }).then(() => (early = []));
+    // A token brings its user's inbox from latest; if it is wanted, then from its cursor. Not by a
+    // promise: what comes with the reply must not be dropped.
+    if (token) send("unsubscribe", { channel: "@me" }, () => (early = []));
     const cursors = await Promise.all(attempt.channels.map(subscribe));
     if (socket.readyState !== 1) return;
     sink.say("hello", { cursor: cursors.filter(Boolean).join("."), heartbeat_ms });

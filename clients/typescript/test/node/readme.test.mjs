@@ -7,6 +7,7 @@ import { test } from "node:test";
 import { startServer } from "../../../../tests/browser/programs.mjs";
 import * as sdk from "../../dist/index.js";
 import * as eventSource from "../../dist/transports/event-source.js";
+import * as testing from "../../dist/testing.js";
 import { post, until } from "../support/values.mjs";
 
 const readme = readFileSync(new URL("../../README.md", import.meta.url), "utf8");
@@ -31,9 +32,19 @@ test("the README's examples run one after the other", async (t) => {
   const begin = () => {
     publishing = setInterval(() => post(server.origin, "news", "tick"), 50);
   };
-  const run = new AsyncFunction("bellwire", "openEventSource", "console", "fetch", "beginPublishing", code);
-  const token = async () => new Response("");
-  await run(here, eventSource.openEventSource, console, token, begin).finally(() => clearInterval(publishing));
+  const names = {
+    bellwire: here,
+    // Node has no Web Locks, so there it is a client like any other.
+    shared: here,
+    openEventSource: eventSource.openEventSource,
+    createDouble: testing.createDouble,
+    fetch: async () => new Response(""),
+    beginPublishing: begin,
+    console,
+  };
+  const run = new AsyncFunction(...Object.keys(names), code);
+  await run(...Object.values(names)).finally(() => clearInterval(publishing));
   await until(() => said.includes("tick"), "the loop heard of a message");
   assert.ok(said.some((line) => /^1\S+ false$/.test(line)), said.join("\n"));
+  assert.ok(said.includes("ann hello"), "the double was used");
 });

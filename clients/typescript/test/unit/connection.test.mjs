@@ -40,6 +40,7 @@ function world({ fixed, token, channels = ["a"] } = {}) {
       gap: ({ reason }) => said.gaps.push(reason),
       denied: ({ channel, detail }) => said.denied.push([channel, detail]),
       ready() {},
+      open() {},
     },
   );
   for (const channel of channels) connection.add(channel, "latest");
