@@ -127,10 +127,12 @@ export const behaviours = {
     same([named.duplicate, twice.duplicate, twice.id], [false, true, named.id]);
     const error = await room.publish({ x: 2 }, { event: "move", idempotencyKey: "k" }).catch((e) => e);
     same(error.code, "idempotency_mismatch");
+    await room.publish(null);
     const bytes = new Uint8Array([0, 1, 254, 255]);
     await room.publish(bytes);
-    await until(() => kept.messages.length === 42, "the bytes");
-    const { data } = kept.messages[41];
+    await until(() => kept.messages.length === 43, "the bytes");
+    const [{ data: nothing }, { data }] = kept.messages.slice(41);
+    same(nothing, null);
     same([data instanceof Uint8Array, [...data]], [true, [...bytes]]);
     live.close();
   },
