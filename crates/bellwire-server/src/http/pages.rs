@@ -1,4 +1,4 @@
-//! The start page of development mode, and the client for browsers, out of the binary.
+//! The start page and the demos of development mode, and the client for browsers, out of the binary.
 
 use hyper::{
     Response,
@@ -28,6 +28,14 @@ static ASSETS: &[Asset] = &[
     asset!("pane.js", "text/javascript; charset=utf-8"),
     asset!("publish.js", "text/javascript; charset=utf-8"),
     asset!("bell.svg", "image/svg+xml"),
+    asset!("demo/demo.css", "text/css; charset=utf-8"),
+    asset!("demo/index.html", "text/html; charset=utf-8"),
+    asset!("demo/chat.html", "text/html; charset=utf-8"),
+    asset!("demo/cursors.html", "text/html; charset=utf-8"),
+    asset!("demo/progress.html", "text/html; charset=utf-8"),
+    asset!("demo/dashboard.html", "text/html; charset=utf-8"),
+    asset!("demo/pad.html", "text/html; charset=utf-8"),
+    asset!("demo/inbox.html", "text/html; charset=utf-8"),
 ];
 
 /// What `npm run build` in clients/typescript makes; a check compares the two.
@@ -52,6 +60,10 @@ pub(super) fn sdk() -> Response<Body> {
 /// Only what the page itself brings, and connections to this server.
 const POLICY: &str = "default-src 'self'; connect-src 'self' ws: wss:; frame-ancestors 'none'";
 
+/// A demo is one file, so that its source can be read and copied: its script and style are in it.
+const DEMO_POLICY: &str = "default-src 'self'; script-src 'self' 'unsafe-inline'; \
+    style-src 'self' 'unsafe-inline'; connect-src 'self' ws: wss:; frame-ancestors 'none'";
+
 impl Asked<'_> {
     pub(super) fn page(&self, name: std::borrow::Cow<'static, str>) -> Answer {
         let now = self.local.now();
@@ -64,7 +76,12 @@ impl Asked<'_> {
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
-        headers.insert("content-security-policy", HeaderValue::from_static(POLICY));
+        let policy = if name.starts_with("demo/") {
+            DEMO_POLICY
+        } else {
+            POLICY
+        };
+        headers.insert("content-security-policy", HeaderValue::from_static(policy));
         headers.insert(
             "x-content-type-options",
             HeaderValue::from_static("nosniff"),

@@ -137,6 +137,14 @@ fn lookup<'a>(
         ["assets", name] if config.dev => {
             fixed(Route::Page((*name).to_owned().into()), "GET", Place::Main)
         }
+        ["demo"] | ["demo", ""] if config.dev => {
+            fixed(Route::Page("demo/index.html".into()), "GET", Place::Main)
+        }
+        ["demo", name] if config.dev => fixed(
+            Route::Page(format!("demo/{name}").into()),
+            "GET",
+            Place::Main,
+        ),
         _ => return Err(NoRoute::Path),
     })
 }
