@@ -10,7 +10,8 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 
-const BINARY =
+/** The server under test. */
+export const BINARY =
   process.env.BELLWIRE_BIN ??
   fileURLToPath(new URL("../../target/release/bellwire", import.meta.url));
 const CHROMIUM = process.env.CHROMIUM_BIN ?? "/usr/bin/chromium";
@@ -38,9 +39,9 @@ export async function startServer(t, { port = 0, flags = [], config = "", dev = 
   const keyed = flags.includes("--dev-public");
   const said = keyed ? /http:\/\/\S+\/\?key=\S+/ : /http:\/\/[^\s/]+:\d+\//;
   const program = { file: BINARY, args, said, directory, signal: "SIGKILL" };
-  const { found, stop } = await startProgram(t, program);
+  const { found, stop, signal } = await startProgram(t, program);
   const { href: url, origin, port: bound, searchParams } = new URL(found);
-  return { url, origin, port: Number(bound), key: searchParams.get("key"), stop };
+  return { url, origin, port: Number(bound), key: searchParams.get("key"), stop, signal };
 }
 
 /** Starts Chromium; returns where its debugging protocol answers. */
@@ -110,5 +111,5 @@ export async function startProgram(t, { file, args, said, directory, signal }) {
     child.stderr.on("data", read);
     exited.then(([code]) => reject(new Error(`${file} ended with ${code}:\n${output}`)), reject);
   });
-  return { found, stop };
+  return { found, stop, signal: (name) => child.kill(name) };
 }

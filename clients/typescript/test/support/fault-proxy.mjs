@@ -16,12 +16,15 @@ export async function startFaultProxy(t, port) {
     mute: null,
     /** Upgrade headers are taken out of requests. */
     strip: false,
+    /** When connections came, in ms since the epoch. */
+    accepted: [],
     /** Requests that came by: "GET /v1/sse?…". */
     requests: [],
     pairs: new Set(),
   };
 
   const server = createServer({ allowHalfOpen: false }, (client) => {
+    proxy.accepted.push(Date.now());
     if (proxy.refuse) return client.destroy();
     const upstream = connect(proxy.port, "127.0.0.1");
     const pair = { client, upstream, muted: false, dead: false, held: [] };
