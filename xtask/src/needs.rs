@@ -43,6 +43,10 @@ const TOOLS: &[Tool] = &[
     },
     Tool {
         quick: false,
+        ..tool(&["/usr/sbin/nginx", "-v"], &["nginx-light"])
+    },
+    Tool {
+        quick: false,
         ..tool(&["c++", "--version"], &["g++"])
     },
     Tool {

@@ -87,6 +87,12 @@ pub(crate) const STEPS: &[Step] = &[
         run: |root| counts::counts(root, false),
     },
     Step {
+        name: "typescript client",
+        quick: false,
+        others_need_it: false,
+        run: typescript,
+    },
+    Step {
         name: "browser tests",
         quick: false,
         others_need_it: false,
@@ -208,14 +214,24 @@ fn javascript(root: &Path) -> Result<()> {
     Ok(())
 }
 
+/// Types, bundle, sizes and tests, in Node and in Chromium.
+fn typescript(root: &Path) -> Result<()> {
+    npm(root, "clients/typescript", &["run", "check", "--silent"])
+}
+
 fn browser(root: &Path) -> Result<()> {
-    let folder = root.join("tests/browser");
+    npm(root, "tests/browser", &["test", "--silent"])
+}
+
+/// Runs a script of a package, with what its lock file says, against the release build.
+fn npm(root: &Path, folder: &str, script: &[&str]) -> Result<()> {
+    let folder = root.join(folder);
     run(Command::new("npm")
         .current_dir(&folder)
         .args(["ci", "--no-audit", "--no-fund"]))?;
     run(Command::new("npm")
         .current_dir(&folder)
-        .args(["test", "--silent"])
+        .args(script)
         .env("BELLWIRE_BIN", binary(root)))
 }
 

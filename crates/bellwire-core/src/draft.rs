@@ -25,7 +25,7 @@ pub const MAX_KEY_BYTES: usize = 128;
 pub struct DraftText<'a> {
     #[serde(borrow)]
     channel: Option<Text<'a>>,
-    #[serde(borrow)]
+    #[serde(borrow, default, deserialize_with = "present")]
     data: Option<&'a RawValue>,
     #[serde(borrow)]
     base64: Option<Text<'a>>,
@@ -45,6 +45,11 @@ impl Text<'_> {
     fn get<'t>(text: &'t Option<Text<'_>>) -> Option<&'t str> {
         text.as_ref().map(|text| &*text.0)
     }
+}
+
+/// `null` is a payload like any other; only a field that is absent is none.
+fn present<'de, D: serde::Deserializer<'de>>(value: D) -> Result<Option<&'de RawValue>, D::Error> {
+    <&RawValue>::deserialize(value).map(Some)
 }
 
 /// Why an item can't be published; names the field.
@@ -225,4 +230,17 @@ pub fn write_published(out: &mut Vec<u8>, channel: &Channel, published: &Publish
     } else {
         b"\",\"duplicate\":false}"
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn null_is_a_payload_and_an_absent_one_is_none() {
+        let read = |text| serde_json::from_str::<DraftText<'_>>(text).unwrap().data;
+        let null = read(r#"{"channel":"a","data": null }"#);
+        assert_eq!(null.map(RawValue::get), Some("null"));
+        assert!(read(r#"{"channel":"a"}"#).is_none());
+    }
 }

@@ -16,6 +16,7 @@ use prometheus_client::{
 };
 
 use crate::{
+    http::{FALLBACKS, OTHER_FALLBACK},
     problem::ERROR_CODES,
     shard::{Shared, local_on_all},
 };
@@ -64,23 +65,25 @@ struct Totals {
     refusals: BTreeMap<&'static str, u64>,
     /// Connections of each shard.
     by_shard: Vec<usize>,
+    fallbacks: BTreeMap<&'static str, u64>,
 }
 
 /// All metrics as text.
 pub(crate) async fn gather(shared: &Shared) -> String {
     let answers = local_on_all(shared, |local| {
-        let refusals = local.refusals();
+        let (refusals, fallbacks) = (local.refusals(), local.fallbacks());
         local.inspect(|shard| {
             (
                 shard.stats().clone(),
                 shard.gauges(),
                 shard.usage(),
                 refusals,
+                fallbacks,
             )
         })
     });
     let mut totals = Totals::default();
-    for (stats, gauges, usage, refusals) in answers.await {
+    for (stats, gauges, usage, refusals, fallbacks) in answers.await {
         totals.add(&stats, &gauges);
         totals.records += usage.channels;
         totals.history_bytes += usage.history_bytes;
@@ -90,6 +93,9 @@ pub(crate) async fn gather(shared: &Shared) -> String {
         totals.idempotency_keys += usage.idempotency_keys;
         for (code, count) in refusals {
             *totals.refusals.entry(code).or_default() += count;
+        }
+        for (reason, count) in fallbacks {
+            *totals.fallbacks.entry(reason).or_default() += count;
         }
     }
     let mut registry = Registry::with_prefix("bellwire");
@@ -174,6 +180,13 @@ fn connections(registry: &mut Registry, totals: &Totals, shared: &Shared) {
     }
     let help = "Requests refused, limits and WebSocket handshakes included, by error code";
     registry.register("requests_refused", help, refused);
+    let fallbacks = Family::<ByReason, Count>::default();
+    for reason in FALLBACKS.into_iter().chain([OTHER_FALLBACK]) {
+        let count = totals.fallbacks.get(reason).copied().unwrap_or_default();
+        fallbacks.get_or_create(&ByReason { reason }).inc_by(count);
+    }
+    let help = "Transports that clients say they gave up, by transport and how it failed";
+    registry.register("client_fallbacks", help, fallbacks);
     let sockets = shared.census.connections();
     gauge(
         registry,

@@ -27,6 +27,7 @@ use hyper::{
 };
 
 pub(crate) use self::body::Body;
+pub(crate) use self::query::{FALLBACKS, OTHER_FALLBACK};
 use self::route::{NoRoute, Route};
 use crate::{
     access::{Cors, Purpose},
@@ -185,6 +186,7 @@ impl Asked<'_> {
             Route::Metrics => self.metrics().await,
             Route::OpenApi => Ok(operations::openapi()),
             Route::Page(name) => self.page(name),
+            Route::Sdk => Ok(pages::sdk()),
             Route::Preflight => Ok(preflight(self)),
         }
     }

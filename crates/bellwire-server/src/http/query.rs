@@ -6,6 +6,25 @@ use serde::Deserialize;
 
 use crate::problem::Problem;
 
+/// Why a client gave up a better transport, as it may say it: the transport, and how it failed.
+pub(crate) const FALLBACKS: [&str; 12] = [
+    "sse-failed",
+    "sse-muted",
+    "sse-silent",
+    "sse-status",
+    "ws-failed",
+    "ws-muted",
+    "ws-silent",
+    "ws-status",
+    "poll-failed",
+    "poll-muted",
+    "poll-silent",
+    "poll-status",
+];
+
+/// What a client of a later version may say.
+pub(crate) const OTHER_FALLBACK: &str = "other";
+
 /// The parameters that sse, ws and poll share.
 #[derive(Debug, Default)]
 #[expect(
@@ -22,6 +41,8 @@ pub(super) struct Wanted {
     pub(super) visible_heartbeats: bool,
     pub(super) timeout: Option<u64>,
     pub(super) limit: Option<usize>,
+    /// For statistics only.
+    pub(super) fallbacks: Vec<&'static str>,
 }
 
 /// The body of a POST to sse or poll.
@@ -56,6 +77,7 @@ impl Wanted {
                 "heartbeat" => {
                     wanted.visible_heartbeats = word("heartbeat", &value, "visible")?;
                 }
+                "fallback" => wanted.fallbacks.push(fallback(&value)),
                 "timeout" => wanted.timeout = Some(number("timeout", &value)?),
                 "limit" => wanted.limit = Some(limit(&value)?),
                 _ => {}
@@ -106,6 +128,12 @@ impl Wanted {
 /// The pairs of a query, decoded.
 pub(super) fn pairs(parts: &Parts) -> form_urlencoded::Parse<'_> {
     form_urlencoded::parse(parts.uri.query().unwrap_or_default().as_bytes())
+}
+
+/// A client tells it for our sake, so nothing it says is an error.
+fn fallback(value: &str) -> &'static str {
+    let known = FALLBACKS.into_iter().find(|known| *known == value);
+    known.unwrap_or(OTHER_FALLBACK)
 }
 
 fn switch(field: &'static str, value: &str) -> Result<bool, Problem> {

@@ -31,6 +31,7 @@ pub(super) enum Route {
     Readyz,
     Metrics,
     OpenApi,
+    Sdk,
     Page(Cow<'static, str>),
     Preflight,
 }
@@ -131,10 +132,19 @@ fn lookup<'a>(
         ["readyz"] => fixed(Route::Readyz, "GET", Place::Both),
         ["metrics"] => fixed(Route::Metrics, "GET", Place::Admin),
         ["openapi.json"] => fixed(Route::OpenApi, "GET", Place::Main),
+        ["bellwire.js"] => fixed(Route::Sdk, "GET", Place::Main),
         [""] if config.dev => fixed(Route::Page("start.html".into()), "GET", Place::Main),
         ["assets", name] if config.dev => {
             fixed(Route::Page((*name).to_owned().into()), "GET", Place::Main)
         }
+        ["demo"] | ["demo", ""] if config.dev => {
+            fixed(Route::Page("demo/index.html".into()), "GET", Place::Main)
+        }
+        ["demo", name] if config.dev => fixed(
+            Route::Page(format!("demo/{name}").into()),
+            "GET",
+            Place::Main,
+        ),
         _ => return Err(NoRoute::Path),
     })
 }

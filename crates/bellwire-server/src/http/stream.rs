@@ -130,6 +130,10 @@ impl Asked<'_> {
     /// Checks everything about a session but the transport's own matters.
     pub(super) fn prepare(&self, mut wanted: Wanted) -> Result<Ready, Refused> {
         let access = self.admit(Purpose::Stream)?;
+        // A client has given up three transports at most.
+        for reason in wanted.fallbacks.iter().take(3) {
+            self.local.count_fallback(reason);
+        }
         let settings = &self.local.shared.settings;
         let now = self.local.now();
         let mut grants = Vec::with_capacity(wanted.grants.len());

@@ -86,6 +86,8 @@ pub(crate) struct Local {
     head: RefCell<Rc<[u8]>>,
     /// Requests that were refused, by error code.
     refusals: RefCell<BTreeMap<&'static str, u64>>,
+    /// Transports that clients gave up, by reason.
+    fallbacks: RefCell<BTreeMap<&'static str, u64>>,
     id: usize,
     last_tick: Cell<u64>,
 }
@@ -119,6 +121,7 @@ impl Local {
             scratch: RefCell::new(vec![0; SCRATCH_BYTES]),
             head: RefCell::new(Rc::from([])),
             refusals: RefCell::default(),
+            fallbacks: RefCell::default(),
             id,
             last_tick: Cell::new(0),
         })
@@ -359,6 +362,16 @@ impl Local {
     /// Requests that were refused, by error code.
     pub(crate) fn refusals(&self) -> BTreeMap<&'static str, u64> {
         self.refusals.borrow().clone()
+    }
+
+    /// Counts a transport that a client gave up.
+    pub(crate) fn count_fallback(&self, reason: &'static str) {
+        *self.fallbacks.borrow_mut().entry(reason).or_default() += 1;
+    }
+
+    /// Transports that clients gave up, by reason.
+    pub(crate) fn fallbacks(&self) -> BTreeMap<&'static str, u64> {
+        self.fallbacks.borrow().clone()
     }
 
     /// Gives sockets whose next request has begun back to the HTTP library.

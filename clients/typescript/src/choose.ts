@@ -1,0 +1,78 @@
+// Which transport to use: the simplest that fits, of those that this network lets through. Used by
+// the connection. The verdicts outlive the page, in this browser and for this server.
+
+import type { TransportName } from "./types.js";
+
+/** How long a blocked transport is left alone at first and at most, in ms. */
+const SHORTEST = 60_000;
+const LONGEST = 1_800_000;
+
+type Verdicts = { [name in TransportName]?: [until: number, times: number] | undefined };
+
+export interface Chooser {
+  /** Whether the page publishes often, or bytes. */
+  talking: boolean;
+  /** All that may be used, by preference. */
+  all(): TransportName[];
+  /** The same, with those that are blocked last. */
+  order(): TransportName[];
+  /** This network does not let it through: leave it alone for a while, longer each time. */
+  block(name: TransportName): void;
+  /** It works. Without a name: another network may let all of them through. */
+  clear(name?: TransportName): void;
+  /** In how many ms a better one than this may be tried again; Infinity if it is the best. */
+  again(name: TransportName): number;
+}
+
+/**
+ * @param fixed the user's own order
+ * @param supported whether the platform has it
+ * @param key what to keep the verdicts under
+ */
+export function createChooser(
+  fixed: readonly TransportName[] | undefined,
+  supported: (name: TransportName) => boolean,
+  key: string,
+): Chooser {
+  let verdicts: Verdicts = {};
+  // A page that may not store anything only tries once more than others.
+  const save = (): void => attempt(() => localStorage.setItem(key, JSON.stringify(verdicts)));
+  attempt(() => (verdicts = JSON.parse(localStorage.getItem(key) ?? "{}") as Verdicts));
+
+  /** A clock that was set back must not block for longer than a verdict can. */
+  const left = (name: TransportName): number => {
+    const ms = (verdicts[name]?.[0] ?? 0) - Date.now();
+    return ms > 0 && ms <= LONGEST ? ms : 0;
+  };
+  const chooser: Chooser = {
+    talking: false,
+    all() {
+      const names = fixed ?? ([...(chooser.talking ? ["ws", "sse"] : ["sse", "ws"]), "poll"] as TransportName[]);
+      return names.filter(supported);
+    },
+    order: () => chooser.all().sort((a, b) => left(a) - left(b)),
+    block(name) {
+      const times = verdicts[name]?.[1] ?? 0;
+      verdicts[name] = [Date.now() + Math.min(LONGEST, SHORTEST * 2 ** times), times + 1];
+      save();
+    },
+    clear(name) {
+      if (name) verdicts[name] = undefined;
+      else verdicts = {};
+      save();
+    },
+    again(name) {
+      const all = chooser.all();
+      return Math.min(Infinity, ...all.slice(0, all.indexOf(name)).map(left));
+    },
+  };
+  return chooser;
+}
+
+function attempt(act: () => void): void {
+  try {
+    act();
+  } catch {
+    // Without a storage, or with a full or foreign one, nothing is remembered.
+  }
+}

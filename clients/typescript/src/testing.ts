@@ -1,0 +1,106 @@
+// A double of the client for users' own tests: channels in memory, no server, no timers. What a
+// test makes happen has happened when the call returns.
+
+import { createFeed, guarded } from "./channel.js";
+import { BellwireError } from "./errors.js";
+import type { Draft, Envelope } from "./transports/link.js";
+import type { Channel, ChannelOptions, EventMap, History, HistoryOptions, ListenOptions, Live, Receipt, State, StateName } from "./types.js";
+
+/** What was published through the double, or received by it. */
+export interface Recorded {
+  readonly channel: string;
+  readonly id: string;
+  readonly data: unknown;
+  readonly event: string | undefined;
+}
+
+export interface Double extends Live {
+  /** All that the code under test has published, in order. */
+  readonly published: readonly Recorded[];
+  /** Makes somebody else's publication arrive. Returns its id. */
+  receive(channel: string, data: unknown, options?: { event?: string; user?: string }): string;
+  /** Tells a channel that something was lost. */
+  lose(channel: string, reason?: string): void;
+  /** Tells a channel that it is refused. */
+  deny(channel: string, detail?: string): void;
+  /** Changes the connection's state. */
+  become(current: StateName, reason?: string): void;
+  /** Makes the next publication fail with this code. */
+  failNext(code: string, detail?: string): void;
+}
+
+/** Makes a double. It is connected from the start, and publications reach its own listeners. */
+export function createDouble(): Double {
+  const feeds = new Map<string, ReturnType<typeof createFeed>>();
+  const log = new Map<string, Envelope[]>();
+  const published: Recorded[] = [];
+  const listeners = new Set<(state: State) => void>();
+  const closing = new AbortController();
+  const keys = new Map<string, Receipt>();
+  let state: State = { current: "connected", previous: "connecting", reason: "", transport: "sse", retryAt: undefined };
+  let failure: BellwireError | undefined;
+  let count = 0;
+
+  const append = (envelope: Omit<Envelope, "id" | "time">): string => {
+    const id = `1double${String((count += 1)).padStart(12, "0")}`;
+    const whole: Envelope = { ...envelope, id, time: Date.now() };
+    log.set(whole.channel, [...(log.get(whole.channel) ?? []), whole]);
+    feeds.get(whole.channel)?.deliver(whole);
+    return id;
+  };
+  const host = {
+    closed: closing.signal,
+    changed: () => {},
+    async publish({ channel, idempotency_key, event, data, base64 }: Draft): Promise<Receipt> {
+      const [error, known] = [failure, keys.get(`${channel} ${idempotency_key}`)];
+      failure = undefined;
+      if (closing.signal.aborted) throw new BellwireError("closed", "the client is closed");
+      if (error) throw error;
+      if (known) return { ...known, duplicate: true };
+      const id = append({ channel, ...(event && { event }), ...(base64 === undefined ? { data } : { base64 }) });
+      published.push({ channel, id, event, data: base64 ?? data });
+      const receipt = { channel, id, durability: "memory", duplicate: false };
+      keys.set(`${channel} ${idempotency_key}`, receipt);
+      return receipt;
+    },
+    async history(channel: string, { limit = 100, order = "asc", cursor }: HistoryOptions): Promise<History> {
+      const all = (log.get(channel) ?? []).filter(({ id }) => !cursor || (order === "asc" ? id > cursor : id < cursor));
+      const sorted = order === "asc" ? all : all.reverse();
+      const page = sorted.slice(0, limit).map((envelope) => ({ data: undefined, ...envelope }));
+      return { messages: page, cursor: page.at(-1)?.id ?? cursor ?? "", more: sorted.length > limit };
+    },
+  };
+  const become = (current: StateName, reason = ""): void => {
+    state = { ...state, current, previous: state.current, reason };
+    for (const listener of [...listeners]) guarded(() => listener(state));
+  };
+
+  return {
+    get state() {
+      return state;
+    },
+    on(_: "state", listener: (state: State) => void, { signal }: ListenOptions = {}) {
+      const off = (): void => void listeners.delete(listener);
+      if (!signal?.aborted) listeners.add(listener);
+      signal?.addEventListener("abort", off);
+      return off;
+    },
+    channel<E extends EventMap>(name: string, _options?: ChannelOptions) {
+      const feed = feeds.get(name) ?? createFeed(name, host);
+      feeds.set(name, feed);
+      return feed.channel as unknown as Channel<E>;
+    },
+    close() {
+      closing.abort();
+      become("closed");
+    },
+    published,
+    receive: (channel, data, options) => append({ channel, data, ...options }),
+    lose: (channel, reason = "retention") =>
+      feeds.get(channel)?.say("gap", { channel, reason, last: null, next: null, cursor: "" }),
+    deny: (channel, detail = "denied by the test") =>
+      feeds.get(channel)?.say("denied", { channel, check: "test", detail }),
+    become,
+    failNext: (code, detail = code) => void (failure = new BellwireError(code, detail)),
+  };
+}

@@ -1,0 +1,161 @@
+// What a browser meets on its way: proxies that buffer, links that lead nowhere, a page put away.
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { startServer } from "../../../../tests/browser/programs.mjs";
+import { openBrowser } from "../support/browser.mjs";
+import { startFaultProxy } from "../support/fault-proxy.mjs";
+import { fallbacks } from "../support/metrics.mjs";
+import { startNginx } from "../support/nginx.mjs";
+import { openPage, startPages } from "../support/pages.mjs";
+import { post, until } from "../support/values.mjs";
+
+/** Begins to listen in a page; everything that happens is in the page's `seen`. */
+async function listen(page, origin, options, sdk = "/bellwire.js") {
+  await page.evaluate(
+    async ([origin, options, sdk]) => {
+      const { bellwire } = await import(sdk);
+      globalThis.seen = { messages: [], states: [], gaps: [] };
+      globalThis.live = bellwire(origin, options);
+      live.on("state", (state) => seen.states.push({ ...state, at: Date.now() }));
+      globalThis.room = live.channel("room");
+      room.on("*", (data) => seen.messages.push(data));
+      room.on("gap", (gap) => seen.gaps.push(gap));
+    },
+    [origin, options, sdk],
+  );
+  await page.waitForFunction(() => live.state.current === "connected");
+}
+const stateOf = (page) => page.evaluate(() => live.state);
+const seenBy = (page) => page.evaluate(() => seen);
+
+test("behind nginx at its worst a page is live within five seconds", async (t) => {
+  const server = await startServer(t);
+  const origin = await startNginx(t, server.port);
+  const browser = await openBrowser(t);
+  const page = await openPage(browser, `${origin}/livez`);
+  const since = Date.now();
+  await listen(page, origin);
+  const took = Date.now() - since;
+  assert.ok(took < 5_000, `it took ${took} ms`);
+  t.diagnostic(`live after ${took} ms by ${(await stateOf(page)).transport}`);
+  await post(server.origin, "room", "hello");
+  await until(async () => (await seenBy(page)).messages.length === 1, "the message");
+  assert.equal((await stateOf(page)).transport, "poll");
+  assert.equal(await fallbacks(server.origin, "sse-muted"), 1);
+  assert.equal(await fallbacks(server.origin, "ws-failed"), 1);
+  // The verdict holds for the next page, which is live at once.
+  await page.reload();
+  const again = Date.now();
+  await listen(page, origin);
+  assert.ok(Date.now() - again < 2_000, "the network is remembered");
+  assert.equal(await fallbacks(server.origin, "sse-muted"), 1);
+});
+
+test("a page of any site can import the client from the server", async (t) => {
+  const server = await startServer(t);
+  const pages = await startPages(t);
+  const browser = await openBrowser(t);
+  const page = await openPage(browser, `${pages}/`);
+  await listen(page, server.origin, {}, `${server.origin}/bellwire.js`);
+  await post(server.origin, "room", "hello");
+  await until(async () => (await seenBy(page)).messages.length === 1, "the message");
+  assert.deepEqual(page.complaints, []);
+});
+
+test("a link that leads nowhere is found within one and a half heartbeats", async (t) => {
+  const server = await startServer(t, { config: 'heartbeat = "2s"' });
+  const pages = await startPages(t);
+  const browser = await openBrowser(t);
+  // A poll has no heartbeats; it is held for as long as other links are silent by default.
+  const intervals = { sse: 2_000, ws: 2_000, poll: 20_000 };
+  const find = async ([transport, interval]) => {
+    const proxy = await startFaultProxy(t, server.port);
+    const page = await openPage(browser, `${pages}/`);
+    await listen(page, proxy.origin, { transports: [transport] });
+    proxy.halfOpen();
+    const since = Date.now();
+    await page.waitForFunction(() => seen.states.some(({ reason }) => reason === "silent"), null, { timeout: 60_000 });
+    const took = Date.now() - since;
+    // One request may have gone out, and been counted as a sign of life, just before.
+    assert.ok(took < interval * 1.5 + 1_500, `${transport}: it took ${took} ms`);
+    t.diagnostic(`${transport}: found after ${took} ms`);
+    await page.waitForFunction(() => live.state.current === "connected");
+    await post(server.origin, "room", transport);
+    await until(async () => (await seenBy(page)).messages.includes(transport), `${transport} is live again`);
+    assert.deepEqual((await seenBy(page)).gaps, []);
+  };
+  await Promise.all(Object.entries(intervals).map(find));
+});
+
+test("when the network comes back the page is live within two seconds", async (t) => {
+  const server = await startServer(t);
+  const pages = await startPages(t);
+  const proxy = await startFaultProxy(t, server.port);
+  const browser = await openBrowser(t);
+  const page = await openPage(browser, `${pages}/`);
+  await listen(page, proxy.origin);
+  await post(server.origin, "room", "before");
+  await page.context().setOffline(true);
+  proxy.refuse = true;
+  proxy.cut();
+  await post(server.origin, "room", "while away");
+  await until(async () => (await seenBy(page)).states.filter(({ current }) => current === "waiting").length > 4, "several attempts");
+  proxy.refuse = false;
+  const since = Date.now();
+  await page.context().setOffline(false);
+  await page.waitForFunction(() => live.state.current === "connected");
+  const took = Date.now() - since;
+  assert.ok(took < 2_000, `it took ${took} ms`);
+  await until(async () => (await seenBy(page)).messages.length === 2, "what it missed");
+  assert.deepEqual((await seenBy(page)).messages, ["before", "while away"]);
+});
+
+test("a page that was put away for the back button comes back with what it missed", async (t) => {
+  const server = await startServer(t);
+  const pages = await startPages(t);
+  const proxy = await startFaultProxy(t, server.port);
+  const browser = await openBrowser(t);
+  const page = await openPage(browser, `${pages}/`);
+  await listen(page, proxy.origin);
+  await post(server.origin, "room", "before");
+  await until(async () => (await seenBy(page)).messages.length === 1, "the first message");
+  // Headless Chromium keeps no page; the events are what the client sees of it.
+  const transition = (name) =>
+    page.evaluate((name) => void dispatchEvent(new PageTransitionEvent(name, { persisted: true })), name);
+  await transition("pagehide");
+  await until(() => proxy.pairs.size === 0, "the link is closed");
+  assert.equal((await stateOf(page)).current, "waiting");
+  await post(server.origin, "room", "while away");
+  await transition("pageshow");
+  await until(async () => (await seenBy(page)).messages.length === 2, "what it missed");
+  assert.deepEqual((await seenBy(page)).gaps, []);
+});
+
+test("who ceases to talk is back on an event stream after a minute", async (t) => {
+  const server = await startServer(t);
+  const pages = await startPages(t);
+  const proxy = await startFaultProxy(t, server.port);
+  const browser = await openBrowser(t);
+  const page = await (await browser.newContext()).newPage();
+  await page.clock.install();
+  await page.goto(`${pages}/`);
+  await listen(page, proxy.origin);
+  await page.evaluate(() => Promise.all([1, 2, 3].map((n) => room.publish(n))));
+  await page.waitForFunction(() => live.state.transport === "ws");
+  await page.clock.fastForward(25_000);
+  await page.evaluate(() => room.publish(4));
+  await page.clock.fastForward(29_000);
+  await post(server.origin, "room", "still");
+  await page.waitForFunction(() => seen.messages.length === 5);
+  assert.equal((await stateOf(page)).transport, "ws");
+  await page.clock.fastForward(29_000);
+  await post(server.origin, "room", "heard");
+  await page.waitForFunction(() => seen.messages.length === 6);
+  await page.clock.fastForward(5_000);
+  await page.waitForFunction(() => live.state.transport === "sse");
+  await post(server.origin, "room", "end");
+  await page.waitForFunction(() => seen.messages.length === 7);
+  assert.deepEqual((await seenBy(page)).messages, [1, 2, 3, 4, "still", "heard", "end"]);
+});
