@@ -34,14 +34,7 @@ pub(crate) fn measure(effort: Effort) -> Result<Part> {
     let mut table = Table::new(&["WebSockets", "CPU µs per delivery (IQR)", "bytes each"]);
     for connections in SIZES {
         let mut rig = Rig::broadcast(&Kind::bellwire(), Wire::Ws, connections)?;
-        let mut costs = Vec::new();
-        for cycle in 0..=effort.cycles.min(10) {
-            let slot = rig.slot(load(Pace::Outstanding(1), effort.slot))?;
-            if cycle > 0 {
-                costs.push(slot.cost);
-            }
-        }
-        let cost = Spread::of(costs);
+        let cost = cost(&mut rig, effort)?;
         let bytes = idle(connections, 1)?;
         table.row([
             connections.to_string(),
@@ -81,14 +74,7 @@ fn subscriptions(part: &mut Part, effort: Effort) -> Result<()> {
             group(target, 1_000, Channels::Shared(subscriptions)),
             publishing,
         )?;
-        let mut costs = Vec::new();
-        for cycle in 0..=effort.cycles.min(10) {
-            let slot = rig.slot(load(Pace::Outstanding(1), effort.slot))?;
-            if cycle > 0 {
-                costs.push(slot.cost);
-            }
-        }
-        let cost = Spread::of(costs);
+        let cost = cost(&mut rig, effort)?;
         table.row([
             subscriptions.to_string(),
             format!("{bytes:.0}"),
@@ -120,6 +106,19 @@ fn subscriptions(part: &mut Part, effort: Effort) -> Result<()> {
         each[2].2 / each[0].2,
     );
     Ok(())
+}
+
+/// CPU per delivery with one message outstanding, over the slots.
+fn cost(rig: &mut Rig, effort: Effort) -> Result<Spread> {
+    let mut costs = Vec::new();
+    // The first slot warms up.
+    for cycle in 0..=effort.cycles {
+        let slot = rig.slot(load(Pace::Outstanding(1), effort.slot))?;
+        if cycle > 0 {
+            costs.push(slot.cost);
+        }
+    }
+    Ok(Spread::of(costs))
 }
 
 /// Bytes of an idle WebSocket among so many.
