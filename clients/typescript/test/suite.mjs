@@ -6,8 +6,8 @@
 
 import { connected, post, record, same, until } from "./support/values.mjs";
 
-const open = ({ bellwire, origin, transports }, more = {}) =>
-  bellwire(origin, { ...(transports && { transports }), ...more });
+const open = ({ bellwire, origin, transports, via }) =>
+  bellwire(origin, { ...(transports && { transports }), ...(via && { via }) });
 
 export const behaviours = {
   async "publications arrive in order with name, position and time"(world) {

@@ -8,8 +8,7 @@ import { SSE_PARAMETERS } from "./sse.js";
 const WORDS: readonly (keyof Words | "heartbeat")[] = ["hello", "message", "gap", "denied", "bye", "heartbeat"];
 
 export const openEventSource: Open = (platform, attempt, sink) => {
-  const { EventSource, credentials } = platform;
-  if (!EventSource) throw new TypeError("EventSource is missing");
+  const { credentials } = platform;
   const token = attempt.token();
   const query = queryOf(attempt, { ...SSE_PARAMETERS, ...(token && { token }) });
   const source = new EventSource(urlOf(platform, "sse", query), { withCredentials: credentials === "include" });

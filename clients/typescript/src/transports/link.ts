@@ -112,7 +112,6 @@ export interface Platform {
   base: URL;
   fetch?: typeof fetch;
   WebSocket?: typeof WebSocket;
-  EventSource?: typeof EventSource;
   credentials?: RequestCredentials;
 }
 

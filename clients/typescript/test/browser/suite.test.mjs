@@ -9,7 +9,7 @@ import { cutter } from "../support/cutter.mjs";
 import { startFaultProxy } from "../support/fault-proxy.mjs";
 import { openPage, startPages } from "../support/pages.mjs";
 
-const TRANSPORTS = { sse: ["sse"], ws: ["ws"], poll: ["poll"], auto: undefined };
+const TRANSPORTS = { sse: ["sse"], ws: ["ws"], poll: ["poll"], auto: undefined, "event-source": ["sse"] };
 
 test("in Chromium", async (t) => {
   const server = await startServer(t);
@@ -23,12 +23,14 @@ test("in Chromium", async (t) => {
         await page.exposeFunction("cut", cutter(proxy));
         const world = { origin: proxy.origin, direct: server.origin, transports, unique: `${name}-${nth}` };
         await page.evaluate(
-          async ([behaviour, world]) => {
+          async ([behaviour, world, name]) => {
             const sdk = await import("/bellwire.js");
             const { behaviours } = await import("/test/suite.mjs");
-            await behaviours[behaviour]({ ...sdk, ...world, cut });
+            const { openEventSource } = await import("/dist/transports/event-source.js");
+            const via = name === "event-source" && { sse: openEventSource };
+            await behaviours[behaviour]({ ...sdk, ...world, via, cut });
           },
-          [behaviour, world],
+          [behaviour, world, name],
         );
         await page.context().close();
       });
