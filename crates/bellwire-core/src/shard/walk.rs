@@ -263,6 +263,15 @@ fn offer<S: Sockets>(
     pieces: &[Piece],
     lines: &[u8],
 ) -> (usize, Sent) {
+    // Live delivery: one slice of one chunk, which needs no lists.
+    if let (None, [piece]) = (output, pieces)
+        && piece.line.is_empty()
+    {
+        let chunk = piece.chunk.borrow();
+        let bytes = &chunk.bytes()[piece.run.start..piece.run.end];
+        let sent = sockets.send(connection.name.socket, &[IoSlice::new(bytes)]);
+        return (bytes.len(), sent);
+    }
     let views: SmallVec<[View<'_>; 2]> = output
         .into_iter()
         .flat_map(Output::iter)
