@@ -3,9 +3,10 @@
 //! The first stream is what is measured, so its subscribers are looked at first and as often as
 //! those of the others, however many those are.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, mem::MaybeUninit, os::fd::OwnedFd, time::Duration};
 
 use anyhow::{Result, bail};
+use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -18,7 +19,7 @@ use crate::{
 
 /// When deliveries that do not come are given up.
 const PATIENCE: Duration = Duration::from_secs(20);
-/// How long nothing is looked at where the generator may sleep.
+/// How long the generator sleeps at most, where it may, and nothing wakes it.
 const NAP: Duration = Duration::from_millis(2);
 
 /// What to put on the servers.
@@ -175,6 +176,7 @@ pub(crate) fn run(
         party.publishers.answers(Duration::ZERO)?;
         streams.push(Running::begin(stream, party));
     }
+    let alarm = Alarm::set(parties, &streams)?;
     let start = clock::now();
     let length = load.seconds * 1e9;
     let (mut last, mut pause) = (start, 0);
@@ -199,7 +201,7 @@ pub(crate) fn run(
                     .send_waiting(true)?;
             }
         }
-        let moved = look(parties, &streams)?;
+        let moved = look(parties, &streams, load.busy)?;
         if done >= 1.0 && settled(parties, &streams) {
             break;
         }
@@ -207,7 +209,9 @@ pub(crate) fn run(
             bail!("{}", overdue(parties, &streams));
         }
         if !moved && !load.busy {
-            parties[streams[0].stream.group].crowd.read::<64>(NAP)?;
+            let due = streams.iter().filter_map(|running| running.due(start));
+            // Nothing is published any more once the time is over.
+            alarm.sleep(due.min().filter(|_| done < 1.0))?;
         }
     }
     let seconds = Duration::from_nanos(clock::now() - start).as_secs_f64();
@@ -224,7 +228,7 @@ pub(crate) fn run(
 
 /// Looks at everybody once; the measured ones after each look at the others. Returns whether
 /// something had come.
-fn look(parties: &mut [Party], streams: &[Running]) -> Result<bool> {
+fn look(parties: &mut [Party], streams: &[Running], busy: bool) -> Result<bool> {
     let mut moved = false;
     for running in streams {
         let party = &mut parties[running.stream.group];
@@ -233,11 +237,40 @@ fn look(parties: &mut [Party], streams: &[Running]) -> Result<bool> {
         } else {
             party.crowd.read::<256>(Duration::ZERO)?
         };
-        if party.publishers.unanswered() > 0 {
+        // Who sleeps is also woken by a server that closes an idle publisher.
+        if party.publishers.unanswered() > 0 || !busy {
             moved |= party.publishers.answers(Duration::ZERO)?;
         }
     }
     Ok(moved)
+}
+
+/// Wakes a generator that sleeps: by whatever comes to subscribers or publishers of a load.
+struct Alarm(OwnedFd);
+
+impl Alarm {
+    fn set(parties: &[Party], streams: &[Running]) -> Result<Self> {
+        let all = epoll::create(CreateFlags::CLOEXEC)?;
+        let groups: BTreeSet<usize> = streams.iter().map(|running| running.stream.group).collect();
+        for group in groups {
+            let Party { crowd, publishers } = &parties[group];
+            for one in [crowd.epoll(), publishers.epoll()] {
+                epoll::add(&all, one, EventData::new_u64(0), EventFlags::IN)?;
+            }
+        }
+        Ok(Self(all))
+    }
+
+    /// Until something comes, at most until the next publication is due.
+    fn sleep(&self, due: Option<u64>) -> Result<()> {
+        let left = due.map(|due| Duration::from_nanos(due.saturating_sub(clock::now())));
+        let nap = rustix::time::Timespec::try_from(left.map_or(NAP, |left| left.min(NAP)))?;
+        let mut events = [const { MaybeUninit::<Event>::uninit() }; 1];
+        match epoll::wait(&self.0, &mut events[..], Some(&nap)) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
 }
 
 fn deliveries(parties: &[Party], streams: &[Running]) -> Vec<u64> {
@@ -296,22 +329,29 @@ impl Running {
         (self.published * self.fan_out).saturating_sub(come)
     }
 
+    /// When the next publication is due, where that is a matter of time.
+    fn due(&self, start: u64) -> Option<u64> {
+        let Pace::Rate(rate) = self.stream.pace else {
+            return None;
+        };
+        #[expect(
+            clippy::cast_precision_loss,
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "nanoseconds of minutes"
+        )]
+        Some(start + (self.published as f64 * 1e9 / rate) as u64)
+    }
+
     /// Makes the publications that are due.
     fn publish(&mut self, party: &mut Party, start: u64, now: u64) -> Result<()> {
         match self.stream.pace {
-            Pace::Rate(rate) => loop {
-                #[expect(
-                    clippy::cast_precision_loss,
-                    clippy::cast_possible_truncation,
-                    clippy::cast_sign_loss,
-                    reason = "nanoseconds of minutes"
-                )]
-                let due = start + (self.published as f64 * 1e9 / rate) as u64;
-                if due > now {
-                    return Ok(());
+            Pace::Rate(_) => {
+                while let Some(due) = self.due(start).filter(|due| *due <= now) {
+                    self.one(party, due)?;
                 }
-                self.one(party, due)?;
-            },
+                Ok(())
+            }
             Pace::Outstanding(most) => {
                 while self.outstanding(party) <= (most - 1) * self.fan_out
                     && party.publishers.is_free()

@@ -35,8 +35,7 @@ pub(super) fn run(
             order: Order::Turns,
         }],
         seconds: length(rate, plan.seconds),
-        // Who sleeps publishes some milliseconds late, which is much where everything is fast. A
-        // message that comes alone is published at the beginning.
+        // Who sleeps takes a while to wake, which is much where everything is fast.
         busy: rate >= 1.0,
     };
     let before = used()?;

@@ -147,6 +147,11 @@ impl Crowd {
         &self.group
     }
 
+    /// Readable when something has come.
+    pub(crate) fn epoll(&self) -> &OwnedFd {
+        &self.epoll
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.members.len()
     }

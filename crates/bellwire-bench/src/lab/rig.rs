@@ -6,7 +6,7 @@ use bellwire_bench::{
     Wire, Worker,
 };
 
-use super::server::{Kind, Server};
+use super::server::{JWT_KEY, Kind, Server, publisher_token};
 
 /// Bytes of a payload as Bellwire gets it, its quotes included.
 pub(crate) const PAYLOAD: usize = 128;
@@ -109,6 +109,25 @@ pub(crate) fn group(target: Target, connections: usize, channels: Channels) -> G
         sources: 16,
         network: 1,
     }
+}
+
+/// The same with a user and a token each, and a token for the publisher, where the server is
+/// Bellwire.
+pub(crate) fn authenticated(
+    server: &Server,
+    mut target: Target,
+    connections: usize,
+    channels: Channels,
+) -> Result<Group> {
+    let mut tokens = Tokens::None;
+    if server.is_bellwire() {
+        target.credential = Some(publisher_token()?);
+        tokens = Tokens::Minted(JWT_KEY.to_owned());
+    }
+    Ok(Group {
+        tokens,
+        ..group(target, connections, channels)
+    })
 }
 
 /// HTTP requests, one at a time on each of some connections.

@@ -262,6 +262,10 @@ impl Server {
         self.child.id()
     }
 
+    pub(crate) fn is_bellwire(&self) -> bool {
+        self.kind.is_bellwire()
+    }
+
     /// How the generator speaks to it.
     pub(crate) fn target(&self, wire: Wire) -> Target {
         Target {

@@ -58,6 +58,11 @@ impl Line {
         &self.stream
     }
 
+    /// Whether the server is known to have closed it, or to be about to.
+    pub(super) fn is_closed(&self) -> bool {
+        self.spent
+    }
+
     /// Whether it must be connected anew before it sends again: a server may have closed it while
     /// it was idle.
     pub(super) fn is_spent(&self) -> bool {

@@ -88,6 +88,11 @@ impl Publishers {
         })
     }
 
+    /// Readable when something has come.
+    pub(crate) fn epoll(&self) -> &OwnedFd {
+        &self.epoll
+    }
+
     /// Publications so far, by channel.
     pub(crate) fn published(&self) -> &[u32] {
         &self.published
@@ -170,6 +175,9 @@ impl Publishers {
             let had_room = self.lines[nth].has_room();
             let cursors = &mut self.cursors;
             self.under_way -= self.lines[nth].receive(&self.group.target, cursors)?;
+            if self.lines[nth].is_closed() {
+                epoll::delete(&self.epoll, self.lines[nth].stream())?;
+            }
             if !had_room && self.lines[nth].has_room() {
                 self.free.push_back(nth);
             }

@@ -1,13 +1,13 @@
 //! Event streams of several channels: each event then has an id line of the connection's own.
 
 use anyhow::Result;
-use bellwire_bench::{Channels, Pace, Target, Tokens, Wire};
+use bellwire_bench::{Channels, Pace, Target, Wire};
 
 use crate::lab::{
     cycles::{self, Effort, Measure, emphasized},
     page::{Part, Table},
-    rig::{Rig, count, group, load, publishing},
-    server::{JWT_KEY, Kind, publisher_token},
+    rig::{Rig, authenticated, count, load, publishing},
+    server::Kind,
 };
 
 const SUBSCRIBERS: usize = 1_000;
@@ -30,12 +30,10 @@ pub(crate) fn measure(effort: Effort) -> Result<Part> {
         let mut rig = Rig::start(&Kind::guarded())?;
         let target = Target {
             query: query.to_owned(),
-            credential: Some(publisher_token()?),
             ..rig.server.target(Wire::Sse)
         };
-        let publishing = publishing(&target);
-        let mut group = group(target, SUBSCRIBERS, Channels::Shared(channels));
-        group.tokens = Tokens::Minted(JWT_KEY.to_owned());
+        let group = authenticated(&rig.server, target, SUBSCRIBERS, Channels::Shared(channels))?;
+        let publishing = publishing(&group.target);
         rig.open(group, publishing)?;
         measures.push(Measure {
             label: label.to_owned(),

@@ -2,14 +2,14 @@
 //! their heartbeats cost.
 
 use anyhow::Result;
-use bellwire_bench::{Channels, Load, Order, Pace, Stream, Tokens, Wire};
+use bellwire_bench::{Channels, Load, Order, Pace, Stream, Wire};
 
 use super::memory::silent;
 use crate::lab::{
     cycles::Effort,
     page::{Part, Table},
-    rig::{Rig, count, group, publishing},
-    server::{JWT_KEY, Kind, publisher_token},
+    rig::{Rig, authenticated, count, group, publishing},
+    server::Kind,
     statistics::Spread,
 };
 
@@ -28,11 +28,9 @@ pub(crate) fn measure(effort: Effort) -> Result<Part> {
 
 fn messages(part: &mut Part) -> Result<()> {
     let mut rig = Rig::start(&Kind::guarded())?;
-    let mut target = rig.server.target(Wire::Ws);
-    target.credential = Some(publisher_token()?);
-    let publishing = publishing(&target);
-    let mut group = group(target, CONNECTIONS, Channels::Own(1));
-    group.tokens = Tokens::Minted(JWT_KEY.to_owned());
+    let target = rig.server.target(Wire::Ws);
+    let group = authenticated(&rig.server, target, CONNECTIONS, Channels::Own(1))?;
+    let publishing = publishing(&group.target);
     rig.open(group, publishing)?;
     let slot = rig.slot(Load {
         streams: vec![Stream {

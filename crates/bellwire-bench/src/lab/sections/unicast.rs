@@ -1,13 +1,13 @@
 //! A channel for each connection: what a publication costs that one subscriber receives.
 
 use anyhow::Result;
-use bellwire_bench::{Channels, Pace, Publishing, Tokens, Via, Wire};
+use bellwire_bench::{Channels, Pace, Publishing, Via, Wire};
 
 use crate::lab::{
     cycles::{self, Effort, Measure, emphasized, thousands},
     page::{Part, Table},
-    rig::{Rig, group, load, publishing},
-    server::{BARE, JWT_KEY, Kind, publisher_token},
+    rig::{Rig, authenticated, load, publishing},
+    server::{BARE, Kind},
 };
 
 const SUBSCRIBERS: usize = 1_000;
@@ -79,20 +79,14 @@ pub(crate) fn measure(effort: Effort) -> Result<Part> {
 
 fn rig(kind: &Kind, via: Via, batch: usize, connections: usize) -> Result<Rig> {
     let mut rig = Rig::start(kind)?;
-    let mut target = rig.server.target(Wire::Ws);
-    if kind.is_bellwire() {
-        target.credential = Some(publisher_token()?);
-    }
+    let target = rig.server.target(Wire::Ws);
+    let group = authenticated(&rig.server, target, SUBSCRIBERS, Channels::Own(1))?;
     let publishing = Publishing {
         via,
         batch,
         connections,
-        payload: publishing(&target).payload,
+        payload: publishing(&group.target).payload,
     };
-    let mut group = group(target, SUBSCRIBERS, Channels::Own(1));
-    if kind.is_bellwire() {
-        group.tokens = Tokens::Minted(JWT_KEY.to_owned());
-    }
     rig.open(group, publishing)?;
     Ok(rig)
 }
