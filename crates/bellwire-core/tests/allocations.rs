@@ -127,7 +127,7 @@ fn delivering_allocates_nothing_per_connection_and_idling_little() {
     assert!(few < 30, "{few} allocations per publication");
     let idle = per_idle_connection();
     assert!(
-        idle <= 600,
+        idle <= 320,
         "{idle} bytes per idle connection with its channel"
     );
 }

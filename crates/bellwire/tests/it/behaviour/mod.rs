@@ -7,6 +7,7 @@ mod formats;
 mod heartbeats;
 mod live;
 mod loss;
+mod polls;
 mod resume;
 mod sse;
 
