@@ -394,6 +394,11 @@ impl Connection {
         changed
     }
 
+    /// Whether it delivers, and nothing else is going on.
+    pub(super) fn is_plainly_live(&self) -> bool {
+        self.phase.is_none() && self.extra.is_none() && !self.flags.paused
+    }
+
     pub(super) fn is_closing(&self) -> bool {
         matches!(self.phase.as_deref(), Some(Phase::Closing { .. }))
     }

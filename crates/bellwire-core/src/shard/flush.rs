@@ -15,7 +15,8 @@ use super::{
 };
 use crate::segment::SpareChunks;
 
-/// Connections served of one channel before the next one's turn.
+/// Connections served of one channel before the next one's turn; up to as many more where that
+/// completes the channel.
 const QUANTUM: usize = 64;
 
 /// Subscribers of a channel whose tail is not kept for those among them who can't keep up.
@@ -151,6 +152,12 @@ impl<S: Sockets> Shard<S> {
             entry.pass.head = entry.head;
             entry.pass.laggards = false;
         }
+        let left = entry.subscribers.len() - entry.pass.at as usize;
+        let quantum = if left.div_ceil(2) <= quantum {
+            left
+        } else {
+            quantum
+        };
         let mut served = 0;
         while served < quantum {
             let Some(entry) = self.entry_mut(entry_ix) else {

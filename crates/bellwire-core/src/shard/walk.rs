@@ -8,7 +8,7 @@ use smallvec::SmallVec;
 use super::{
     Cause, Release, Sent, Shard, Sockets,
     channels::{Channels, Source},
-    connection::{Connection, ConnectionRef, Ix, Output, Phase},
+    connection::{Connection, ConnectionRef, Ix, Output, Phase, Transport},
     settings::PlantedFault,
     wheel::Coarse,
 };
@@ -52,6 +52,12 @@ impl<S: Sockets> Shard<S> {
         if connection.flags.blocked {
             return true;
         }
+        if let Some(blocked) = self.send_live(ix) {
+            return blocked;
+        }
+        let Some(connection) = self.connections.get_mut(ix as usize) else {
+            return false;
+        };
         let gathered = match connection.phase.as_deref() {
             Some(Phase::Held(held)) => {
                 let over = self.now.mono >= held.deadline;
@@ -90,6 +96,52 @@ impl<S: Sockets> Shard<S> {
         behind || blocked
     }
 
+    /// What the walk comes to nearly always: one channel, nothing else to send, and what follows the
+    /// cursor is one slice. `None` where it is more than that; otherwise whether the socket blocked.
+    fn send_live(&mut self, ix: Ix) -> Option<bool> {
+        let connection = &mut self.connections[ix as usize];
+        let format = connection.name.format;
+        if !connection.is_plainly_live() || format.is_composite() {
+            return None;
+        }
+        let [subscription] = &mut connection.subscriptions[..] else {
+            return None;
+        };
+        let cursor = subscription.cursor();
+        let entry = &mut self.channels[subscription.channel];
+        if cursor >= entry.head {
+            return Some(false);
+        }
+        let (chunk, source, _) = entry.chunk_for(cursor, format, &mut self.flush.spare)?;
+        let shared = chunk.borrow();
+        let run = shared.run(cursor, usize::MAX, SEND_BYTES)?;
+        if run.last != entry.head {
+            return None;
+        }
+        let bytes = &shared.bytes()[run.start..run.end];
+        let offered = bytes.len();
+        let sent = self
+            .sockets
+            .send(connection.name.socket, &[IoSlice::new(bytes)]);
+        drop(shared);
+        if sent == Sent::Bytes(offered) {
+            subscription.move_to(run.last);
+            connection.clock.sent = Coarse::floor(self.now.mono);
+            let replayed = if source == Source::Page { run.count } else { 0 };
+            let transport = connection.name.transport;
+            self.count_sent(transport, run.count as u64, replayed as u64, offered);
+            return Some(false);
+        }
+        let piece = Piece {
+            chunk,
+            run,
+            nth: 0,
+            line: 0..0,
+            source,
+        };
+        Some(self.settle_send(ix, None, &[piece], offered, sent))
+    }
+
     /// Offers the output and the pieces to the socket in one send; returns whether it blocked.
     fn send(&mut self, ix: Ix, pieces: &[Piece]) -> bool {
         let connection = &mut self.connections[ix as usize];
@@ -104,10 +156,23 @@ impl<S: Sockets> Shard<S> {
             pieces,
             &self.flush.lines,
         );
+        self.settle_send(ix, output, pieces, offered, sent)
+    }
+
+    /// Moves the cursors over what the socket took; returns whether it blocked.
+    fn settle_send(
+        &mut self,
+        ix: Ix,
+        output: Option<Output>,
+        pieces: &[Piece],
+        offered: usize,
+        sent: Sent,
+    ) -> bool {
         let Sent::Bytes(sent) = sent else {
             self.depart(ix, Cause::Peer);
             return false;
         };
+        let connection = &mut self.connections[ix as usize];
         if sent > 0 {
             connection.clock.sent = Coarse::floor(self.now.mono);
         }
@@ -115,14 +180,18 @@ impl<S: Sockets> Shard<S> {
             settle_sent(connection, output, pieces, &self.flush.lines, sent);
         let forgotten = self.settings.planted == Some(PlantedFault::ForgetPartialFrame);
         connection.put_output(rest.filter(|_| !forgotten || sent == offered));
-        self.stats.deliveries[connection.name.transport as usize] += publications;
+        let blocked = sent < offered;
+        connection.flags.blocked |= blocked;
+        self.stats.blocked += u64::from(blocked);
+        let transport = connection.name.transport;
+        self.count_sent(transport, publications, replayed, sent);
+        blocked
+    }
+
+    fn count_sent(&mut self, transport: Transport, publications: u64, replayed: u64, bytes: usize) {
+        self.stats.deliveries[transport as usize] += publications;
         self.stats.replayed += replayed;
-        self.stats.delivered_bytes += sent as u64;
-        if sent < offered {
-            connection.flags.blocked = true;
-            self.stats.blocked += 1;
-        }
-        sent < offered
+        self.stats.delivered_bytes += bytes as u64;
     }
 
     /// What an emptied output makes possible: reading on, or going.
@@ -263,15 +332,6 @@ fn offer<S: Sockets>(
     pieces: &[Piece],
     lines: &[u8],
 ) -> (usize, Sent) {
-    // Live delivery: one slice of one chunk, which needs no lists.
-    if let (None, [piece]) = (output, pieces)
-        && piece.line.is_empty()
-    {
-        let chunk = piece.chunk.borrow();
-        let bytes = &chunk.bytes()[piece.run.start..piece.run.end];
-        let sent = sockets.send(connection.name.socket, &[IoSlice::new(bytes)]);
-        return (bytes.len(), sent);
-    }
     let views: SmallVec<[View<'_>; 2]> = output
         .into_iter()
         .flat_map(Output::iter)

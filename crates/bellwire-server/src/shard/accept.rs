@@ -35,6 +35,9 @@ use super::{
 };
 use crate::http::{self, Listener};
 
+/// Bytes of an answer that is copied together: a send of one slice costs less than one of several.
+const SHORT_ANSWER: usize = 512;
+
 /// What a streaming route leaves for the task that owns the connection.
 pub(crate) struct Handover {
     /// Whether hyper still has a 101 to write, after which it lets the socket go by itself.
@@ -393,6 +396,16 @@ impl AsyncWrite for Watched {
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         self.progress.flushed.set(false);
-        Pin::new(&mut self.stream).poll_write_vectored(cx, slices)
+        let total: usize = slices.iter().map(|slice| slice.len()).sum();
+        let mut joined = [0; SHORT_ANSWER];
+        if total > joined.len() {
+            return Pin::new(&mut self.stream).poll_write_vectored(cx, slices);
+        }
+        let mut end = 0;
+        for slice in slices {
+            joined[end..end + slice.len()].copy_from_slice(slice);
+            end += slice.len();
+        }
+        Pin::new(&mut self.stream).poll_write(cx, &joined[..end])
     }
 }

@@ -90,6 +90,8 @@ pub(crate) struct Local {
     fallbacks: RefCell<BTreeMap<&'static str, u64>>,
     id: usize,
     last_tick: Cell<u64>,
+    /// The time of the turn under way: read once, and a turn itself tells whether there is more to do.
+    turn: Cell<Option<Now>>,
 }
 
 /// The gate, as sessions ask it.
@@ -124,11 +126,12 @@ impl Local {
             fallbacks: RefCell::default(),
             id,
             last_tick: Cell::new(0),
+            turn: Cell::new(None),
         })
     }
 
     pub(crate) fn now(&self) -> Now {
-        self.shared.clock.now()
+        self.turn.get().unwrap_or_else(|| self.shared.clock.now())
     }
 
     /// Reads from the core's shard.
@@ -146,7 +149,7 @@ impl Local {
         let has_work = shard.has_work();
         drop(shard);
         self.post(outbox);
-        if has_work {
+        if has_work && self.turn.get().is_none() {
             self.wake.notify_one();
         }
         result
@@ -286,6 +289,13 @@ impl Local {
     /// One turn of the loop: inbox, readiness, reads, a step of the flush. Returns whether there
     /// is more to do.
     pub(super) fn turn(self: &Rc<Self>) -> std::io::Result<bool> {
+        self.turn.set(Some(self.shared.clock.now()));
+        let more = self.work();
+        self.turn.set(None);
+        more
+    }
+
+    fn work(self: &Rc<Self>) -> std::io::Result<bool> {
         let mut more = self.handle_posts();
         more |= self.handle_readiness()?;
         more |= self.handle_reads();

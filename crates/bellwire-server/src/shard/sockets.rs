@@ -18,7 +18,10 @@ use std::{
 use bellwire_core::shard::{
     ConnectionRef, Departure, Release, Sent, SocketKey, Sockets, report::Cause,
 };
-use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
+use rustix::{
+    event::epoll::{self, CreateFlags, Event, EventData, EventFlags},
+    net::SendFlags,
+};
 use slab::Slab;
 
 use super::{census::Seat, closes::CloseLog, pipe::Pipe};
@@ -401,7 +404,9 @@ impl Sockets for Epoll {
             };
         };
         let result = match slices {
-            [one] => stream.write(one),
+            // Without the C library, whose `send` is a point of cancellation that costs where there
+            // are threads.
+            [one] => rustix::net::send(stream, one, SendFlags::NOSIGNAL).map_err(Into::into),
             several => stream.write_vectored(several),
         };
         match result {

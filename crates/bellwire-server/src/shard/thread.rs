@@ -1,6 +1,6 @@
 //! Starts a shard's thread: its runtime, its core shard with its part of the engine, its listeners.
 
-use std::{io, net::TcpListener, rc::Rc, sync::Arc, thread::JoinHandle};
+use std::{io, net::TcpListener, panic::resume_unwind, rc::Rc, sync::Arc, thread::JoinHandle};
 
 use bellwire_core::{engine::Backplane, memory::MemoryConfig, position::Epoch, shard::Shard};
 use rustix::thread::{CpuSet, sched_setaffinity};
@@ -107,8 +107,10 @@ async fn serve(seed: ShardSeed) -> io::Result<()> {
         )?));
     }
     drop(tokio::task::spawn_local(listening));
+    // A task of its own: waking what `block_on` polls costs a write to the runtime's eventfd.
+    let driver = tokio::task::spawn_local(drive(local));
     tokio::select! {
-        result = drive(local) => result,
+        result = driver => result.unwrap_or_else(|failed| resume_unwind(failed.into_panic())),
         _ = ended.wait_for(|ended| *ended) => Ok(()),
     }
 }
