@@ -39,7 +39,7 @@ impl<S: Sockets> Shard<S> {
 
     fn next_deadline(&self, connection: &Connection) -> u64 {
         let clock = &connection.clock;
-        let heartbeat = self.settings.heartbeat_ms;
+        let heartbeat = self.heartbeat_of(connection);
         let (opened, sent, heard) = (clock.opened.ms(), clock.sent.ms(), clock.heard.ms());
         let phase = match connection.phase.as_deref() {
             Some(Phase::AwaitingAuth(_)) => opened + self.settings.auth_timeout_ms,
@@ -51,12 +51,23 @@ impl<S: Sockets> Shard<S> {
             Transport::Poll => u64::MAX,
             Transport::Sse => sent + heartbeat,
             Transport::WebSocket | Transport::Echo => {
-                // One ping, then as long again for an answer.
-                let patience = if connection.flags.pinged { 2 } else { 1 };
-                (heard + patience * heartbeat).min(sent + heartbeat)
+                // One ping, then about as long again for an answer.
+                let patience = if connection.flags.pinged {
+                    2 * self.settings.heartbeat_ms
+                } else {
+                    heartbeat
+                };
+                (heard + patience).min(sent + heartbeat)
             }
         };
         phase.min(heartbeat).min(self.expiry(connection))
+    }
+
+    /// Up to an eighth less than the setting: a crowd that connected, or was sent something, at once
+    /// is not pinged at once.
+    fn heartbeat_of(&self, connection: &Connection) -> u64 {
+        let heartbeat = self.settings.heartbeat_ms;
+        heartbeat - connection.name.id.0 % (heartbeat / 8).max(1)
     }
 
     /// When the token or the first grant runs out, on the shard's clock.
@@ -116,10 +127,10 @@ impl<S: Sockets> Shard<S> {
     }
 
     fn check_heartbeat(&mut self, ix: Ix) {
-        let heartbeat = self.settings.heartbeat_ms;
         let Some(connection) = self.connections.get(ix as usize) else {
             return;
         };
+        let heartbeat = self.heartbeat_of(connection);
         let (clock, now) = (&connection.clock, self.now.mono);
         let (sent, heard) = (clock.sent.ms(), clock.heard.ms());
         match connection.name.transport {
@@ -130,7 +141,7 @@ impl<S: Sockets> Shard<S> {
                 }
             }
             Transport::WebSocket | Transport::Echo => {
-                if now >= heard + 2 * heartbeat {
+                if now >= heard + 2 * self.settings.heartbeat_ms {
                     self.depart(ix, Cause::Silent);
                 } else if now >= sent + heartbeat
                     || now >= heard + heartbeat && !connection.flags.pinged
