@@ -23,13 +23,12 @@ pub(crate) fn measure(effort: Effort) -> Result<Part> {
     part.say(&format!(
         "300 messages a second to {SINGLES} WebSockets with a channel each, open loop, while four broadcasts a \
          second go to {CROWD} others on the same core. Medians over {} rounds of {ROUND:.0} s, servers in \
-         turns, a second apart, none with heartbeats. *Pause* is the longest time for which the generator itself did not run: a machine with \
-         other work measures that work.",
+         turns, a second apart; Bellwire with its heartbeats, the peers without any. *Pause* is the longest \
+         time for which the generator itself did not run: a machine with other work measures that work.",
         effort.cycles
     ));
     let kinds = [
-        // As the peers, without heartbeats.
-        Kind::Bellwire(vec!["--shards", "1", "--heartbeat", "1h"]),
+        Kind::bellwire(),
         Kind::Peer("uwebsockets"),
         Kind::Peer("nchan"),
         Kind::Peer("node-ws"),
