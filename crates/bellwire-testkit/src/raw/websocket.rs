@@ -73,7 +73,7 @@ impl WebSocket {
         let request = upgrade(Request::get(target));
         link.send(&request.header("sec-websocket-extensions", offer));
         Self::over(link).map(|socket| Self {
-            raw: target.starts_with("/v1/echo"),
+            raw: target.starts_with("/v1/echo") || target.contains("format=raw"),
             ..socket
         })
     }
@@ -168,6 +168,11 @@ impl WebSocket {
         let mut frame = Vec::new();
         encode_masked_frame(&mut frame, opcode, payload, MASK);
         self.link.send_bytes(&frame);
+    }
+
+    /// Sends frames as they are.
+    pub fn send_bytes(&mut self, frames: &[u8]) {
+        self.link.send_bytes(frames);
     }
 
     /// Sends a close frame.
