@@ -1,11 +1,12 @@
 //! The WebSocket decoder must say the same of a stream however it is cut, hold no more than its
 //! limit, hold nothing when idle, and read back what the encoder makes of its events.
 //!
-//! Input: one byte for role (bit 0) and message limit (upper half: `2^(n+1)` bytes), one for the
-//! size of the pieces, then the stream.
+//! Input: one byte for role (bit 0), negotiated compression (bit 1) and message limit (upper half:
+//! `2^(n+1)` bytes), one for the size of the pieces, then the stream.
 
 use bellwire_wire::websocket::{
-    Decoder, Event, Limits, MAX_CONTROL_PAYLOAD, Opcode, Role, encode_frame, encode_masked_frame,
+    Decoder, Event, Limits, MAX_CONTROL_PAYLOAD, MessageKind, Opcode, Role, encode_frame,
+    encode_masked_frame,
 };
 
 /// Asserts all of the above.
@@ -24,16 +25,17 @@ pub fn check(data: &[u8]) {
     let limits = Limits {
         max_message: 2 << (config >> 4),
     };
-    let whole = transcript(role, limits, [stream]);
+    let compression = config & 2 != 0;
+    let whole = transcript(role, limits, compression, [stream]);
     assert_eq!(
         whole,
-        transcript(role, limits, stream.chunks(1)),
+        transcript(role, limits, compression, stream.chunks(1)),
         "byte by byte"
     );
     let pieces = stream.chunks(usize::from(piece) + 1);
     assert_eq!(
         whole,
-        transcript(role, limits, pieces),
+        transcript(role, limits, compression, pieces),
         "in pieces of {}",
         usize::from(piece) + 1
     );
@@ -47,10 +49,12 @@ pub fn check(data: &[u8]) {
 pub fn transcript<'a>(
     role: Role,
     limits: Limits,
+    compression: bool,
     pieces: impl IntoIterator<Item = &'a [u8]>,
 ) -> Vec<String> {
     let mut lines = Vec::new();
-    let mut decoder = Decoder::new(role, limits);
+    let new = || Decoder::new(role, limits).with_compression(compression);
+    let mut decoder = new();
     for piece in pieces {
         let mut scratch = piece.to_vec();
         let mut input = scratch.as_mut_slice();
@@ -70,9 +74,10 @@ pub fn transcript<'a>(
             }
         }
         assert!(input.is_empty(), "None means that all input was taken");
-        // A vector doubles and starts with eight bytes.
+        // A vector doubles and starts with eight bytes; what does not compress gets longer.
         let most = limits
             .max_message
+            .saturating_add(limits.max_message / 16 + 64)
             .saturating_add(MAX_CONTROL_PAYLOAD)
             .saturating_mul(2)
             .max(8);
@@ -86,7 +91,7 @@ pub fn transcript<'a>(
                 0,
                 "an idle decoder holds nothing"
             );
-            decoder = Decoder::new(role, limits);
+            decoder = new();
         }
     }
     lines
@@ -96,6 +101,8 @@ fn assert_reads_back(role: Role, limits: Limits, event: Event<'_>) {
     let (opcode, payload) = match event {
         Event::Text(text) => (Opcode::Text, text.as_bytes()),
         Event::Binary(bytes) => (Opcode::Binary, bytes),
+        Event::Compressed(MessageKind::Text, bytes) => (Opcode::Text, bytes),
+        Event::Compressed(MessageKind::Binary, bytes) => (Opcode::Binary, bytes),
         Event::Ping(bytes) => (Opcode::Ping, bytes),
         Event::Pong(bytes) => (Opcode::Pong, bytes),
         Event::Close(_) => return,
@@ -105,6 +112,9 @@ fn assert_reads_back(role: Role, limits: Limits, event: Event<'_>) {
         Role::Server => encode_masked_frame(&mut wire, opcode, payload, [9, 0, 200, 77]),
         Role::Client => encode_frame(&mut wire, opcode, payload),
     }
-    let mut decoder = Decoder::new(role, limits);
+    if matches!(event, Event::Compressed(..)) {
+        wire[0] |= 0x40;
+    }
+    let mut decoder = Decoder::new(role, limits).with_compression(true);
     assert_eq!(decoder.decode(&mut wire.as_mut_slice()), Ok(Some(event)));
 }

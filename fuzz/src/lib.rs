@@ -4,6 +4,8 @@
 
 pub mod commands;
 pub mod cursor;
+pub mod extensions;
 pub mod frame_decoder;
 pub mod handshake;
+pub mod inflate;
 pub mod sse_parser;

@@ -50,6 +50,9 @@ mod transport;
 
 mod publish;
 
+#[cfg(feature = "conformance")]
+pub mod conformance;
+
 pub use client::{Client, ClientBuilder};
 pub use error::{Error, Refusal};
 pub use item::{Bye, Denied, Gap, Item, Message, Status};

@@ -3,12 +3,15 @@
 //! Called by [`crate::segment`] on first need. Must not know connections: what differs between
 //! two connections of one format is not part of the format.
 
+use std::borrow::Cow;
+
 use bellwire_wire::{
     sse,
-    websocket::{Opcode, encode_frame, write_frame},
+    websocket::{Opcode, WindowBits, encode_frame, write_frame},
 };
 
 use crate::{
+    compression::Compressors,
     envelope::{write_base64, write_envelope},
     publication::{Payload, Publication},
 };
@@ -20,6 +23,13 @@ pub enum Format {
     WebSocket,
     /// One frame with the payload alone.
     WebSocketRaw,
+    /// One frame as of one of the two above, compressed where that makes it shorter.
+    Deflated {
+        /// Whether it holds the payload alone.
+        raw: bool,
+        /// What the client's window takes.
+        window: WindowBits,
+    },
     /// One event.
     Sse(SseFormat),
     /// A comma and the envelope, for the array of a poll's answer.
@@ -62,12 +72,29 @@ pub enum SseContent {
 
 impl Format {
     /// Appends a publication.
-    pub fn encode(self, out: &mut Vec<u8>, publication: &Publication) {
+    pub fn encode(
+        self,
+        out: &mut Vec<u8>,
+        publication: &Publication,
+        compressors: &mut Compressors,
+    ) {
         match self {
             Self::WebSocket => {
                 write_frame(out, Opcode::Text, |out| write_envelope(out, publication));
             }
-            Self::WebSocketRaw => encode_raw_frame(out, publication),
+            Self::WebSocketRaw => {
+                let (opcode, payload) = raw_message(publication);
+                encode_frame(out, opcode, &payload);
+            }
+            Self::Deflated { raw: true, window } => {
+                let (opcode, payload) = raw_message(publication);
+                compressors.write_frame(window, out, opcode, &payload);
+            }
+            Self::Deflated { raw: false, window } => {
+                compressors.write_frame_with(window, out, Opcode::Text, |out| {
+                    write_envelope(out, publication);
+                });
+            }
             Self::Sse(format) => format
                 .framing
                 .write(out, |out| format.encode(out, publication)),
@@ -87,7 +114,16 @@ impl Format {
     /// Whether nothing but payloads may be sent.
     #[must_use]
     pub fn is_raw_websocket(self) -> bool {
-        self == Self::WebSocketRaw
+        matches!(self, Self::WebSocketRaw | Self::Deflated { raw: true, .. })
+    }
+
+    /// The window with which messages of a WebSocket are compressed.
+    #[must_use]
+    pub fn window(self) -> Option<WindowBits> {
+        match self {
+            Self::Deflated { window, .. } => Some(window),
+            Self::WebSocket | Self::WebSocketRaw | Self::Sse(_) | Self::Json => None,
+        }
     }
 
     /// The framing of the server's own words, for SSE.
@@ -95,7 +131,9 @@ impl Format {
     pub fn framing(self) -> Framing {
         match self {
             Self::Sse(format) => format.framing,
-            Self::WebSocket | Self::WebSocketRaw | Self::Json => Framing::Plain,
+            Self::WebSocket | Self::WebSocketRaw | Self::Deflated { .. } | Self::Json => {
+                Framing::Plain
+            }
         }
     }
 }
@@ -150,13 +188,17 @@ fn write_raw_data(out: &mut Vec<u8>, payload: &Payload) {
     }
 }
 
-fn encode_raw_frame(out: &mut Vec<u8>, publication: &Publication) {
+/// The message of a raw WebSocket.
+fn raw_message(publication: &Publication) -> (Opcode, Cow<'_, [u8]>) {
     match &publication.payload {
-        Payload::Json(text) => match decoded_string(text) {
-            Some(string) => encode_frame(out, Opcode::Text, string.as_bytes()),
-            None => encode_frame(out, Opcode::Text, text.as_bytes()),
-        },
-        Payload::Binary(bytes) => encode_frame(out, Opcode::Binary, bytes),
+        Payload::Json(text) => {
+            let payload = match decoded_string(text) {
+                Some(string) => Cow::Owned(string.into_bytes()),
+                None => Cow::Borrowed(text.as_bytes()),
+            };
+            (Opcode::Text, payload)
+        }
+        Payload::Binary(bytes) => (Opcode::Binary, Cow::Borrowed(bytes)),
     }
 }
 

@@ -12,6 +12,7 @@ pub mod channel;
 
 pub mod position;
 
+pub mod compression;
 pub mod cursor;
 
 pub mod publication;

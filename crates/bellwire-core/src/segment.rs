@@ -11,7 +11,7 @@ use std::{
 
 use smallvec::SmallVec;
 
-use crate::{format::Format, publication::Publication};
+use crate::{compression::Compressors, format::Format, publication::Publication};
 
 /// What an encoding adds to a payload, about: names, id, time, framing.
 const ENVELOPE_BYTES: usize = 160;
@@ -112,8 +112,8 @@ impl Chunk {
         self.index.last().map(|entry| entry.offset)
     }
 
-    fn append(&mut self, format: Format, publication: &Publication) {
-        format.encode(&mut self.bytes, publication);
+    fn append(&mut self, format: Format, publication: &Publication, compressors: &mut Compressors) {
+        format.encode(&mut self.bytes, publication, compressors);
         self.index.push(Entry {
             offset: publication.position.offset,
             end: self.bytes.len(),
@@ -197,7 +197,7 @@ impl Segment {
     }
 
     /// The segment in one format, complete.
-    pub fn encoded(&mut self, format: Format, spare: &mut SpareChunks) -> SharedChunk {
+    pub fn encoded(&mut self, format: Format, spare: &mut Spares) -> SharedChunk {
         let nth = self
             .encodings
             .iter()
@@ -219,14 +219,14 @@ impl Segment {
             let expected: usize = missing.iter().map(|p| p.weight() + ENVELOPE_BYTES).sum();
             chunk.bytes.reserve(expected);
             for publication in missing {
-                chunk.append(format, publication);
+                chunk.append(format, publication, &mut spare.compressors);
             }
         }
         shared
     }
 
     /// Starts over at `start`, giving what nobody shares back for reuse.
-    pub fn reset(&mut self, start: u64, spare: &mut SpareChunks) {
+    pub fn reset(&mut self, start: u64, spare: &mut Spares) {
         self.start = start;
         self.end = start;
         self.weight = 0;
@@ -237,16 +237,18 @@ impl Segment {
     }
 }
 
-/// Chunks between two uses, so that the steady state allocates nothing and large buffers do not
-/// tear holes into the heap.
+/// What encoding needs, between two uses: chunks, so that the steady state allocates nothing and
+/// large buffers do not tear holes into the heap; and compressors.
 #[derive(Debug, Default)]
-pub struct SpareChunks {
+pub struct Spares {
+    /// For the formats that need them.
+    pub compressors: Compressors,
     chunks: Vec<SharedChunk>,
     /// What their buffers take.
     bytes: usize,
 }
 
-impl SpareChunks {
+impl Spares {
     const MAX_CHUNKS: usize = 16;
     const MAX_BYTES: usize = 512 << 10;
 

@@ -74,7 +74,7 @@ pub(crate) async fn gather(shared: &Shared) -> String {
         let (refusals, fallbacks) = (local.refusals(), local.fallbacks());
         local.inspect(|shard| {
             (
-                shard.stats().clone(),
+                shard.stats(),
                 shard.gauges(),
                 shard.usage(),
                 refusals,
@@ -121,6 +121,7 @@ impl Totals {
         sum.pages += stats.pages;
         sum.blocked += stats.blocked;
         sum.shrunk += stats.shrunk;
+        sum.compressions += stats.compressions;
         let all = &mut self.gauges;
         for (total, count) in all.connections.iter_mut().zip(gauges.connections) {
             *total += count;
@@ -270,6 +271,8 @@ fn delivery(registry: &mut Registry, totals: &Totals) {
     );
     let help = "Announcements that reached a shard without their publication, its inbox being full";
     counter(registry, "shrunk_announcements", help, stats.shrunk);
+    let help = "Payloads compressed for WebSockets, each once for all who read it so";
+    counter(registry, "compressions", help, stats.compressions);
     let help = "Payload bytes in pages of the log for connections behind the tail";
     gauge(registry, "catchup_bytes", help, totals.gauges.catchup_bytes);
     let help = "Bytes held for single connections";

@@ -76,7 +76,8 @@ impl Intake {
                         Event::Text(text) => watch.message(text.as_bytes()),
                         Event::Binary(payload) => watch.message(payload),
                         Event::Ping(payload) => back.pong = Some(payload.to_vec()),
-                        Event::Pong(_) => {}
+                        // Nothing is compressed that was not offered.
+                        Event::Pong(_) | Event::Compressed(..) => {}
                         Event::Close(reason) => bail!("the server closed it: {reason:?}"),
                     }
                 }

@@ -1,6 +1,7 @@
 //! The client's three wires behind one interface: open with a cursor, then yield events. Driven
 //! by the subscription; each wire turns bytes into events and knows no position or policy.
 
+mod frames;
 mod http;
 mod poll;
 mod request;
@@ -9,6 +10,8 @@ mod websocket;
 
 use std::{fmt, future::Future, pin::Pin, str::FromStr};
 
+#[cfg(feature = "conformance")]
+pub(crate) use frames::{Frames, Received};
 pub(crate) use http::{Exchange, problem_of, retry_after};
 pub(crate) use request::Wanted;
 

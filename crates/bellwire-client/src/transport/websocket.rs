@@ -1,30 +1,18 @@
 //! A WebSocket. Opened and polled through [`super::Link`]; everything is asked for in the URL,
 //! so this side only ever sends pongs and a close.
 
-use std::{collections::VecDeque, io};
+use std::collections::VecDeque;
 
-use bellwire_wire::websocket::{
-    Decoder, Event as Frame, Limits, Opcode, Role, close, encode_masked_close, encode_masked_frame,
-    handshake::{VERSION, client_request_key, verify_accept},
+use super::{
+    frames::{Frames, Received},
+    request::Wanted,
 };
-use http::{HeaderValue, StatusCode, header};
-use tokio::{io::Interest, net::TcpStream};
-
-use super::{http::Exchange, request::Wanted};
-use crate::{backoff::random, endpoint::Endpoint, item::Push, machine::Event, verdict::Loss};
-
-/// How much is read at a time.
-const READ_BYTES: usize = 64 * 1024;
-/// The most bytes of pongs that may wait for a server that pings but does not read.
-const MAX_UNSENT: usize = 16 * 1024;
+use crate::{endpoint::Endpoint, item::Push, machine::Event, verdict::Loss};
 
 /// An open WebSocket.
 #[derive(Debug)]
 pub(crate) struct WebSocketLink {
-    socket: TcpStream,
-    decoder: Decoder,
-    buffer: Box<[u8]>,
-    unsent: Vec<u8>,
+    frames: Frames,
     /// What the last read held.
     queue: VecDeque<Event>,
 }
@@ -36,46 +24,11 @@ impl WebSocketLink {
         wanted: &Wanted,
         cursor: Option<String>,
     ) -> Result<Self, Loss> {
-        let mut request = endpoint.get(&wanted.target("/v1/ws", cursor.as_deref()))?;
-        let entropy = (u128::from(random()) << 64) | u128::from(random());
-        let key = client_request_key(entropy.to_be_bytes());
-        let headers = request.headers_mut();
-        headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
-        headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
-        headers.insert(
-            header::SEC_WEBSOCKET_VERSION,
-            HeaderValue::from_static(VERSION),
-        );
-        let key_value = HeaderValue::from_bytes(&key).expect("base64 is visible ASCII");
-        headers.insert(header::SEC_WEBSOCKET_KEY, key_value);
-
-        let mut exchange = Exchange::open(endpoint).await?;
-        let response = exchange
-            .send(request)
-            .await
-            .map_err(|unanswered| Loss::passing(unanswered.reason))?;
-        if response.status() != StatusCode::SWITCHING_PROTOCOLS {
-            return Err(exchange.judge(response).await);
-        }
-        let accept = response.headers().get(header::SEC_WEBSOCKET_ACCEPT);
-        if !accept.is_some_and(|accept| verify_accept(&key, accept.as_bytes())) {
-            return Err(Loss::passing("the server's Sec-WebSocket-Accept is wrong"));
-        }
-        let (socket, glued) = exchange.into_socket();
-        let mut link = Self {
-            socket,
-            decoder: Decoder::new(
-                Role::Client,
-                Limits {
-                    max_message: wanted.max_message_bytes,
-                },
-            ),
-            buffer: vec![0; READ_BYTES].into(),
-            unsent: Vec::new(),
+        let target = wanted.target("/v1/ws", cursor.as_deref());
+        Ok(Self {
+            frames: Frames::open(endpoint, &target, wanted.max_message_bytes).await?,
             queue: VecDeque::new(),
-        };
-        link.decode(&mut glued.to_vec());
-        Ok(link)
+        })
     }
 
     /// The next event.
@@ -83,92 +36,26 @@ impl WebSocketLink {
         if let Some(event) = self.queue.pop_front() {
             return event;
         }
-        match self.exchange_bytes().await {
-            Ok(0) => Event::Lost(Loss::passing("the server dropped the WebSocket")),
-            Ok(read) => {
-                let mut buffer = std::mem::take(&mut self.buffer);
-                self.decode(&mut buffer[..read]);
-                self.buffer = buffer;
-                Event::Life
-            }
+        let queue = &mut self.queue;
+        let read = self
+            .frames
+            .read(|received, _| queue.extend(event(&received)));
+        match read.await {
+            Ok(true) => Event::Life,
+            Ok(false) => Event::Lost(Loss::passing("the server dropped the WebSocket")),
             Err(error) => Event::Lost(Loss::passing(format!("the WebSocket was lost: {error}"))),
         }
     }
-
-    /// Sends what waits and reads what is there, whichever is possible, until something is read.
-    async fn exchange_bytes(&mut self) -> io::Result<usize> {
-        loop {
-            let interest = match self.unsent.as_slice() {
-                [] => Interest::READABLE,
-                _ => Interest::READABLE | Interest::WRITABLE,
-            };
-            let ready = self.socket.ready(interest).await?;
-            if ready.is_writable() && !self.unsent.is_empty() {
-                match self.socket.try_write(&self.unsent) {
-                    Ok(written) => drop(self.unsent.drain(..written)),
-                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                    Err(error) => return Err(error),
-                }
-            }
-            if ready.is_readable() || ready.is_read_closed() {
-                match self.socket.try_read(&mut self.buffer) {
-                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                    outcome => return outcome,
-                }
-            }
-        }
-    }
-
-    fn decode(&mut self, mut input: &mut [u8]) {
-        loop {
-            let frame = match self.decoder.decode(&mut input) {
-                Ok(Some(frame)) => frame,
-                Ok(None) => return,
-                Err(violation) => {
-                    let mask = mask();
-                    let reason = violation.to_string();
-                    encode_masked_close(&mut self.unsent, violation.close_code(), &reason, mask);
-                    return self.queue.push_back(Event::Lost(Loss::passing(reason)));
-                }
-            };
-            let event = match frame {
-                Frame::Text(text) => match Push::of_text(text) {
-                    Ok(Some(push)) => Event::Push(push),
-                    Ok(None) => continue,
-                    Err(loss) => Event::Lost(loss),
-                },
-                Frame::Ping(payload) => {
-                    if self.unsent.len() < MAX_UNSENT {
-                        let mask = mask();
-                        encode_masked_frame(&mut self.unsent, Opcode::Pong, payload, mask);
-                    }
-                    continue;
-                }
-                Frame::Binary(_) | Frame::Pong(_) => continue,
-                Frame::Close(frame) => {
-                    let code = frame.map_or(close::NORMAL, |(code, _)| code);
-                    encode_masked_close(&mut self.unsent, code, "", mask());
-                    Event::Lost(Loss::of_close(frame))
-                }
-            };
-            self.queue.push_back(event);
-        }
-    }
 }
 
-impl Drop for WebSocketLink {
-    /// Says goodbye where that needs no waiting; a server that does not hear it sees the end of
-    /// the connection.
-    fn drop(&mut self) {
-        if self.unsent.is_empty() {
-            encode_masked_close(&mut self.unsent, close::NORMAL, "", mask());
-        }
-        drop(self.socket.try_write(&self.unsent));
-    }
-}
-
-/// A masking key, unpredictable as RFC 6455 §10.3 wants it.
-fn mask() -> [u8; 4] {
-    let [a, b, c, d, ..] = random().to_be_bytes();
-    [a, b, c, d]
+fn event(received: &Received<'_>) -> Option<Event> {
+    Some(match *received {
+        Received::Text(text) => match Push::of_text(text) {
+            Ok(push) => Event::Push(push?),
+            Err(loss) => Event::Lost(loss),
+        },
+        Received::Binary(_) => return None,
+        Received::Close(frame) => Event::Lost(Loss::of_close(frame)),
+        Received::Broken(violation) => Event::Lost(Loss::passing(violation.to_string())),
+    })
 }

@@ -14,7 +14,7 @@ use bellwire_core::{
 
 use crate::{
     Scenario, Step,
-    encode::{SSE_COMPOSITE, SSE_OWN_ID, payload},
+    encode::{DEFLATED, SSE_COMPOSITE, SSE_OWN_ID, payload},
     sinks::{NOW, Sinks, flush, shard},
 };
 
@@ -31,6 +31,14 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         steps: 20,
         each: SUBSCRIBERS,
         prepare: || broadcast(Format::WebSocket),
+    },
+    Scenario {
+        name: "fan-out.websocket-deflated",
+        unit: "delivery",
+        function: "Shard::flush_step, one compression included",
+        steps: 20,
+        each: SUBSCRIBERS,
+        prepare: || broadcast(DEFLATED),
     },
     Scenario {
         name: "fan-out.sse",
@@ -99,7 +107,9 @@ impl Node {
         self.sockets += 1;
         let transport = match format {
             Format::Sse(_) => Transport::Sse,
-            Format::WebSocket | Format::WebSocketRaw | Format::Json => Transport::WebSocket,
+            Format::WebSocket | Format::WebSocketRaw | Format::Deflated { .. } | Format::Json => {
+                Transport::WebSocket
+            }
         };
         let open = Open {
             id: ConnectionId(u64::from(self.sockets)),

@@ -4,18 +4,28 @@ use std::hint::black_box;
 
 use bellwire_core::{
     channel::Channel,
+    compression::Compressors,
     format::{Format, Framing, SseContent, SseFormat},
     position::{Epoch, Position},
     publication::{EventName, Labels, Payload, Publication},
 };
 
+use bellwire_wire::websocket::WindowBits;
+
 use crate::{Scenario, Step};
 
 pub(crate) const SCENARIOS: &[Scenario] = &[
     scenario("encode.websocket", || encoding(Format::WebSocket)),
+    scenario("encode.websocket-deflated", || encoding(DEFLATED)),
     scenario("encode.sse", || encoding(SSE_OWN_ID)),
     scenario("encode.poll", || encoding(Format::Json)),
 ];
+
+/// WebSockets that take compressed messages.
+pub(crate) const DEFLATED: Format = Format::Deflated {
+    raw: false,
+    window: WindowBits::FULL,
+};
 
 /// Event streams of one channel, or with `ids=own`.
 pub(crate) const SSE_OWN_ID: Format = Format::Sse(SseFormat {
@@ -44,9 +54,10 @@ const fn scenario(name: &'static str, prepare: fn() -> Step) -> Scenario {
 fn encoding(format: Format) -> Step {
     let publication = publication(12_345);
     let mut out = Vec::with_capacity(1_024);
+    let mut compressors = Compressors::default();
     Box::new(move || {
         out.clear();
-        format.encode(&mut out, black_box(&publication));
+        format.encode(&mut out, black_box(&publication), &mut compressors);
         black_box(&out);
     })
 }

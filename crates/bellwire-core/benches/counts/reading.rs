@@ -4,6 +4,7 @@ use std::hint::black_box;
 
 use bellwire_core::{
     channel::Channel,
+    compression::Compressors,
     cursor::Cursor,
     format::{Format, Framing, SseFormat},
     position::{Epoch, Id, Position},
@@ -200,7 +201,11 @@ fn events() -> Step {
     });
     let mut stream = Vec::new();
     for offset in 1..=EVENTS {
-        format.encode(&mut stream, &publication(u64::from(offset)));
+        format.encode(
+            &mut stream,
+            &publication(u64::from(offset)),
+            &mut Compressors::default(),
+        );
     }
     let mut parser = sse::Parser::new(1 << 20);
     Box::new(move || {

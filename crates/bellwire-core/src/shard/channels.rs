@@ -10,7 +10,7 @@ use crate::{
     channel::Channel,
     format::Format,
     position::EpochTag,
-    segment::{SharedChunk, SpareChunks},
+    segment::{SharedChunk, Spares},
 };
 
 /// A channel with local subscribers.
@@ -64,7 +64,7 @@ impl ChannelEntry {
         &mut self,
         cursor: u64,
         format: Format,
-        spare: &mut SpareChunks,
+        spare: &mut Spares,
     ) -> Option<(SharedChunk, Source, u64)> {
         if let Some(segment) = self.tail.as_mut().and_then(|tail| tail.serving(cursor)) {
             return Some((segment.encoded(format, spare), Source::Tail, segment.end()));
@@ -74,7 +74,7 @@ impl ChannelEntry {
     }
 
     /// Lets go of what everybody was sent.
-    pub(super) fn retire_tail(&mut self, spare: &mut SpareChunks) {
+    pub(super) fn retire_tail(&mut self, spare: &mut Spares) {
         if let Some(mut tail) = self.tail.take() {
             tail.reset(self.head, spare);
         }

@@ -390,8 +390,7 @@ impl<S: Sockets> Shard<S> {
     }
 
     fn ask_engine(&mut self, ix: Ix, asked: Asked, channel: Channel, request: Request) {
-        let max_message = self.max_message(ix);
-        self.reading(ix, max_message).in_flight += 1;
+        self.reading(ix).in_flight += 1;
         let generation = self.connections[ix as usize].name.generation;
         let connection = ConnectionRef { ix, generation };
         self.submit(

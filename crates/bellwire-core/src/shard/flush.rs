@@ -13,7 +13,7 @@ use super::{
     Shard, Sockets,
     connection::{ConnectionRef, Ix},
 };
-use crate::segment::SpareChunks;
+use crate::segment::Spares;
 
 /// Connections served of one channel before the next one's turn; up to as many more where that
 /// completes the channel.
@@ -31,7 +31,7 @@ pub(super) struct Flush {
     delayed: BinaryHeap<Reverse<(u64, Ix)>>,
     /// Connections with something of their own to send.
     ready: VecDeque<ConnectionRef>,
-    pub(super) spare: SpareChunks,
+    pub(super) spare: Spares,
     /// Room for ids of composite streams, kept between sends.
     pub(super) lines: Vec<u8>,
     /// Payload bytes that pages may hold, and do hold.
@@ -50,7 +50,7 @@ impl Flush {
             ring: VecDeque::new(),
             delayed: BinaryHeap::new(),
             ready: VecDeque::new(),
-            spare: SpareChunks::default(),
+            spare: Spares::default(),
             lines: Vec::new(),
             catchup_bytes,
             catchup_held: 0,

@@ -43,7 +43,7 @@ impl<S: Sockets> Shard<S> {
         let connection = self.connection(ix);
         let mut heard = true;
         match connection.name.format {
-            Format::WebSocket | Format::WebSocketRaw => {
+            Format::WebSocket | Format::WebSocketRaw | Format::Deflated { .. } => {
                 let mut frame = Vec::new();
                 encode_close(&mut frame, close_code(cause), reason);
                 connection.output().push_own(&frame);

@@ -11,8 +11,11 @@ use crate::{
 impl<S: Sockets> Shard<S> {
     /// Counters since the start.
     #[must_use]
-    pub fn stats(&self) -> &Stats {
-        &self.stats
+    pub fn stats(&self) -> Stats {
+        Stats {
+            compressions: self.flush.spare.compressors.count(),
+            ..self.stats.clone()
+        }
     }
 
     /// What the shard holds now.

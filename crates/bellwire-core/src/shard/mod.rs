@@ -58,6 +58,7 @@ use self::{
 use crate::{
     access::Authenticator,
     channel::Channel,
+    compression::Inflater,
     engine::{Backplane, Draft, Message, Outbox, Reply, Request, ShardId, Token},
     time::Now,
 };
@@ -72,6 +73,7 @@ pub struct Shard<S> {
     channels: Channels,
     link: Link,
     flush: Flush,
+    inflater: Inflater,
     wheel: Wheel,
     stats: Stats,
     now: Now,
@@ -135,6 +137,7 @@ impl<S: Sockets> Shard<S> {
                 local: VecDeque::new(),
                 remote: Outbox::new(),
             },
+            inflater: Inflater::default(),
             wheel: Wheel::new(now.mono),
             stats: Stats::default(),
             now,

@@ -2,7 +2,7 @@
 //! range, so a storm of reconnects reads history once, not once per client.
 
 use super::connection::ConnectionRef;
-use crate::segment::{Segment, SpareChunks};
+use crate::segment::{Segment, Spares};
 
 /// Payload bytes of a page.
 pub(super) const PAGE_BYTES: usize = 128 << 10;
@@ -31,7 +31,7 @@ impl Pages {
     ///
     /// Readers of a channel are mostly close together. For stragglers at many places a page is
     /// cheaply read again; kept ones would hold what the log has long dropped.
-    pub(super) fn insert(&mut self, segment: Segment, spare: &mut SpareChunks) -> usize {
+    pub(super) fn insert(&mut self, segment: Segment, spare: &mut Spares) -> usize {
         let before = self.weight();
         if self.pages.len() == MAX_PAGES {
             self.pages.remove(0).segment.reset(0, spare);
@@ -57,7 +57,7 @@ impl Pages {
     }
 
     /// Drops pages nobody used since the last call; returns the payload bytes given back.
-    pub(super) fn sweep(&mut self, spare: &mut SpareChunks) -> usize {
+    pub(super) fn sweep(&mut self, spare: &mut Spares) -> usize {
         let before = self.weight();
         let unused = |page: &mut Page| !std::mem::take(&mut page.used);
         for mut page in self.pages.extract_if(.., unused) {
@@ -67,7 +67,7 @@ impl Pages {
     }
 
     /// Drops all pages; returns the payload bytes given back.
-    pub(super) fn clear(&mut self, spare: &mut SpareChunks) -> usize {
+    pub(super) fn clear(&mut self, spare: &mut Spares) -> usize {
         let weight = self.weight();
         for mut page in self.pages.drain(..) {
             page.segment.reset(0, spare);

@@ -140,6 +140,8 @@ pub struct Stats {
     pub blocked: u64,
     /// Announcements that came without their publication, because the inbox was full.
     pub shrunk: u64,
+    /// Payloads that were compressed, each for all who read it so.
+    pub compressions: u64,
 }
 
 impl Stats {

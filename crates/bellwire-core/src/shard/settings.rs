@@ -56,6 +56,8 @@ pub enum PlantedFault {
     SkipCatchUp,
     /// The partial frame of a short write is forgotten.
     ForgetPartialFrame,
+    /// Text that is not UTF-8 is no violation.
+    OverlookBadText,
 }
 
 impl Default for Settings {

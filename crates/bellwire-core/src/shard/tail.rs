@@ -8,7 +8,7 @@ use std::{mem, sync::Arc};
 
 use crate::{
     publication::Publication,
-    segment::{Segment, SpareChunks},
+    segment::{Segment, Spares},
 };
 
 /// Payload bytes of one generation.
@@ -30,7 +30,7 @@ impl Tail {
         }
     }
 
-    pub(super) fn append(&mut self, publication: Arc<Publication>, spare: &mut SpareChunks) {
+    pub(super) fn append(&mut self, publication: Arc<Publication>, spare: &mut Spares) {
         let weight = self.current.weight();
         if weight > 0 && weight + publication.weight() > GENERATION_BYTES {
             let end = self.current.end();
@@ -55,7 +55,7 @@ impl Tail {
     }
 
     /// Starts over: nothing before or at `start` is held any more.
-    pub(super) fn reset(&mut self, start: u64, spare: &mut SpareChunks) {
+    pub(super) fn reset(&mut self, start: u64, spare: &mut Spares) {
         self.previous.reset(start, spare);
         self.current.reset(start, spare);
     }

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     position::{Id, Position},
-    segment::{Pinned, Run, SharedChunk, SpareChunks, View},
+    segment::{Pinned, Run, SharedChunk, Spares, View},
 };
 
 /// Publication bytes in one send; one publication is sent however long it is.
@@ -218,7 +218,7 @@ impl<S: Sockets> Shard<S> {
 fn gather(
     connection: &mut Connection,
     channels: &mut Channels,
-    spare: &mut SpareChunks,
+    spare: &mut Spares,
     lines: &mut Vec<u8>,
 ) -> Gathered {
     let mut gathered = Gathered::default();

@@ -88,8 +88,10 @@ impl<S: Sockets> Shard<S> {
         let visible = connection.name.visible_heartbeats;
         let heartbeat: &'static [u8] = match (connection.name.format, visible) {
             // The ping is for the peer's answer, the message for scripts, who never see pings.
-            (Format::WebSocket, true) => b"\x89\x00\x81\x10{\"heartbeat\":{}}",
-            (Format::WebSocket | Format::WebSocketRaw, _) => b"\x89\x00",
+            (Format::WebSocket | Format::Deflated { raw: false, .. }, true) => {
+                b"\x89\x00\x81\x10{\"heartbeat\":{}}"
+            }
+            (Format::WebSocket | Format::WebSocketRaw | Format::Deflated { .. }, _) => b"\x89\x00",
             (Format::Sse(format), true) => match format.framing {
                 Framing::Chunked => b"1b\r\nevent: heartbeat\ndata: {}\n\n\r\n",
                 Framing::Plain => b"event: heartbeat\ndata: {}\n\n",
@@ -120,8 +122,8 @@ impl<S: Sockets> Shard<S> {
         }
         let mut bytes = Vec::with_capacity(json.len() + 64);
         match connection.name.format {
-            Format::WebSocketRaw | Format::Json => return,
-            Format::WebSocket => {
+            Format::WebSocketRaw | Format::Deflated { raw: true, .. } | Format::Json => return,
+            Format::WebSocket | Format::Deflated { raw: false, .. } => {
                 let mut text = Vec::with_capacity(json.len() + name.len() + 6);
                 text.extend_from_slice(b"{\"");
                 text.extend_from_slice(name.as_bytes());

@@ -78,6 +78,8 @@ pub struct Config {
     pub drain: Drain,
     /// What is kept of a channel that no namespace says otherwise of.
     pub history: Retention,
+    /// What WebSockets are offered.
+    pub websocket: WebSocketOptions,
     /// Bounds.
     pub limits: Limits,
     /// Groups of channels, as written; see [`Config::namespaces`].
@@ -116,6 +118,9 @@ impl Default for Config {
                 window: Duration::from_secs(20),
             },
             history: Retention::default(),
+            websocket: WebSocketOptions {
+                compression: Compression::Off,
+            },
             limits: Limits::default(),
             namespace: Vec::new(),
         }
@@ -176,6 +181,27 @@ pub enum SlowConsumer {
 impl Word for SlowConsumer {
     const WORDS: &'static [(&'static str, Self)] = &[("gap", Self::Gap), ("close", Self::Close)];
     const NAME: &'static str = "gap|close";
+}
+
+/// What WebSockets are offered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WebSocketOptions {
+    /// Whether permessage-deflate is accepted.
+    pub compression: Compression,
+}
+
+/// Whether WebSockets whose clients offer it are compressed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Compression {
+    /// Frames go out as they are.
+    Off,
+    /// Each message stands alone, so that all who read a publication share its compressed form.
+    Shared,
+}
+
+impl Word for Compression {
+    const WORDS: &'static [(&'static str, Self)] = &[("off", Self::Off), ("shared", Self::Shared)];
+    const NAME: &'static str = "off|shared";
 }
 
 /// What is logged and how.

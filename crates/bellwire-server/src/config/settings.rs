@@ -5,7 +5,7 @@
 //! against it. To add a setting: a field in [`Config`], a row here.
 
 use super::{
-    Config, EngineKind, LogFormat, LogLevel, SlowConsumer,
+    Compression, Config, EngineKind, LogFormat, LogLevel, SlowConsumer,
     file::Raw,
     namespaces,
     values::{
@@ -220,6 +220,11 @@ pub const SETTINGS: &[Setting] = &[
     single!(CountOrZero, history.count, "Publications kept of a channel"),
     single!(Size, history.bytes, "Bytes kept of a channel"),
     HISTORY_AGE,
+    single!(
+        Compression,
+        websocket.compression,
+        "Whether messages of WebSockets that offer it are compressed; not where secrets and a stranger's text share a message"
+    ),
     single!(
         Size,
         limits.max_message_bytes,

@@ -7,7 +7,10 @@ use bellwire_core::{
     format::Format,
     shard::{Open, Transport},
 };
-use bellwire_wire::websocket::handshake::{self, Handshake};
+use bellwire_wire::websocket::{
+    WindowBits,
+    handshake::{self, Handshake, Memory},
+};
 use hyper::{
     Response, StatusCode, Version,
     header::{HeaderName, HeaderValue},
@@ -20,6 +23,7 @@ use super::{
 };
 use crate::{
     access::Purpose,
+    config::Compression,
     problem::{ErrorCode, Problem, Retry},
     shard::{Streaming, never},
 };
@@ -32,6 +36,20 @@ const SUBPROTOCOL: &str = "bellwire.v1";
 struct Switch {
     accept: [u8; 28],
     subprotocol: bool,
+    compression: Option<handshake::Compression>,
+}
+
+impl Switch {
+    fn format(&self, raw: bool) -> Format {
+        match (self.compression, raw) {
+            (Some(agreed), raw) => Format::Deflated {
+                raw,
+                window: agreed.server_window.unwrap_or(WindowBits::FULL),
+            },
+            (None, true) => Format::WebSocketRaw,
+            (None, false) => Format::WebSocket,
+        }
+    }
 }
 
 impl Asked<'_> {
@@ -46,11 +64,7 @@ impl Asked<'_> {
         if !ready.access.is_anonymous() && !ready.wanted.channels.is_empty() {
             self.check_channels(&ready)?;
         }
-        let format = if ready.wanted.raw {
-            Format::WebSocketRaw
-        } else {
-            Format::WebSocket
-        };
+        let format = switch.format(ready.wanted.raw);
         let cursor = self.cursor_of(&ready.wanted);
         let id = ready.id;
         let session = move |socket, head| {
@@ -74,11 +88,12 @@ impl Asked<'_> {
             Err(response) => return Ok(*response),
         };
         let id = self.local.new_connection_id();
+        let format = switch.format(false);
         let session = move |socket, head| Open {
             id,
             socket,
             transport: Transport::Echo,
-            format: Format::WebSocket,
+            format,
             visible_heartbeats: false,
             names: Vec::new(),
             cursor: bellwire_core::cursor::Cursor::none(),
@@ -98,12 +113,25 @@ impl Asked<'_> {
             Ok(handshake) => Ok(Switch {
                 accept: handshake.accept_key(),
                 subprotocol: offers_ours(&handshake),
+                compression: self.agree(&handshake),
             }),
             Err(refusal) => {
                 self.local.count_refusal(refusal.code());
                 Err(Box::new(refuse(refusal)))
             }
         }
+    }
+
+    /// What of the client's offers of compression is accepted.
+    fn agree(&self, handshake: &Handshake<'_>) -> Option<handshake::Compression> {
+        let memory = match self.local.shared.config.websocket.compression {
+            Compression::Off => return None,
+            Compression::Shared => Memory {
+                server: false,
+                client: false,
+            },
+        };
+        handshake::Compression::accept(handshake.extensions(), memory)
     }
 
     /// Answers 101 and hands the socket over: behind our own head where that is possible, else
@@ -125,6 +153,10 @@ impl Asked<'_> {
         if switch.subprotocol {
             let value = HeaderValue::from_static(SUBPROTOCOL);
             headers.insert("sec-websocket-protocol", value);
+        }
+        if let Some(agreed) = switch.compression {
+            let value = HeaderValue::from_str(&agreed.to_string()).expect("tokens");
+            headers.insert("sec-websocket-extensions", value);
         }
         let id = HeaderValue::from_str(&id.to_string()).expect("base64url");
         headers.insert(CONNECTION_HEADER, id);

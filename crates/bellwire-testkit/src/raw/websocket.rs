@@ -3,7 +3,8 @@
 use std::{collections::VecDeque, io, net::SocketAddr, time::Instant};
 
 use bellwire_wire::websocket::{
-    Decoder, Event, Limits, Opcode, Role, encode_masked_close, encode_masked_frame,
+    Decoder, Decompressor, Event, Limits, Opcode, Role, encode_masked_close, encode_masked_frame,
+    handshake::Compression,
 };
 use serde_json::Value;
 
@@ -12,6 +13,9 @@ use crate::http::{Answer, Head, Link, Request};
 
 /// A masking key need not be hard to guess where no proxy is to be protected.
 const MASK: [u8; 4] = [0x5a, 0x3c, 0x96, 0xe1];
+
+/// The longest message taken.
+const MAX_MESSAGE: usize = 32 << 20;
 
 /// The key of RFC 6455 §1.3 and the answer to it.
 pub(super) const KEY: (&str, &str) = ("dGhlIHNhbXBsZSBub25jZQ==", "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
@@ -22,6 +26,8 @@ pub struct WebSocket {
     link: Link,
     head: Head,
     decoder: Decoder,
+    decompressor: Option<Decompressor>,
+    compressed: usize,
     items: VecDeque<Item>,
     cursor: String,
     raw: bool,
@@ -58,6 +64,20 @@ impl WebSocket {
         })
     }
 
+    /// Opens a WebSocket at any path and offers compression.
+    ///
+    /// # Errors
+    /// The answer, where its status is not 101.
+    pub fn open_offering(address: SocketAddr, target: &str, offer: &str) -> Result<Self, Answer> {
+        let mut link = Link::connect(address);
+        let request = upgrade(Request::get(target));
+        link.send(&request.header("sec-websocket-extensions", offer));
+        Self::over(link).map(|socket| Self {
+            raw: target.starts_with("/v1/echo") || target.contains("format=raw"),
+            ..socket
+        })
+    }
+
     /// Talks on a connection whose request was sent.
     ///
     /// # Errors
@@ -68,15 +88,17 @@ impl WebSocket {
             return Err(answer);
         }
         assert_eq!(answer.header("sec-websocket-accept"), Some(KEY.1));
+        let agreed = Compression::of_answer(answer.header("sec-websocket-extensions"));
+        let agreed = agreed.expect("an answer to what was offered");
+        let limits = Limits {
+            max_message: MAX_MESSAGE,
+        };
         Ok(Self {
             link,
             head: answer.head,
-            decoder: Decoder::new(
-                Role::Client,
-                Limits {
-                    max_message: 32 << 20,
-                },
-            ),
+            decoder: Decoder::new(Role::Client, limits).with_compression(agreed.is_some()),
+            decompressor: agreed.map(|agreed| Decompressor::new(agreed.server_keeps_context)),
+            compressed: 0,
             items: VecDeque::new(),
             cursor: String::new(),
             raw: false,
@@ -105,6 +127,12 @@ impl WebSocket {
     pub fn into_link(self) -> Link {
         assert!(self.items.is_empty(), "{:?} would be lost", self.items);
         self.link
+    }
+
+    /// How many messages came compressed.
+    #[must_use]
+    pub fn compressed(&self) -> usize {
+        self.compressed
     }
 
     /// Leaves pings unanswered from here on, as a peer that is gone.
@@ -142,6 +170,11 @@ impl WebSocket {
         self.link.send_bytes(&frame);
     }
 
+    /// Sends frames as they are.
+    pub fn send_bytes(&mut self, frames: &[u8]) {
+        self.link.send_bytes(frames);
+    }
+
     /// Sends a close frame.
     pub fn close(&mut self, code: u16, reason: &str) {
         let mut frame = Vec::new();
@@ -153,7 +186,14 @@ impl WebSocket {
         let mut input = bytes.as_mut_slice();
         let mut answer = Vec::new();
         loop {
-            let event = self.decoder.decode(&mut input);
+            let event = match self.decoder.decode(&mut input) {
+                Ok(Some(Event::Compressed(kind, payload))) => {
+                    self.compressed += 1;
+                    let decompressor = self.decompressor.as_mut().expect("agreed on");
+                    decompressor.message(kind, payload, MAX_MESSAGE).map(Some)
+                }
+                event => event,
+            };
             let Some(event) = event.map_err(|violation| io::Error::other(violation.to_string()))?
             else {
                 break;
@@ -172,7 +212,7 @@ impl WebSocket {
                     }
                     Item::Idle
                 }
-                Event::Pong(_) => Item::Idle,
+                Event::Pong(_) | Event::Compressed(..) => Item::Idle,
                 Event::Close(reason) => {
                     encode_masked_close(
                         &mut answer,

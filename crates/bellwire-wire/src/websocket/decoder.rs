@@ -27,6 +27,15 @@ pub struct Limits {
     pub max_message: usize,
 }
 
+/// What a data message holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MessageKind {
+    /// UTF-8.
+    Text,
+    /// Bytes.
+    Binary,
+}
+
 /// A whole message or control frame, unmasked and validated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Event<'a> {
@@ -34,6 +43,9 @@ pub enum Event<'a> {
     Text(&'a str),
     /// A binary message.
     Binary(&'a [u8]),
+    /// A message as it was compressed, for a [`Decompressor`](super::Decompressor). Only of a
+    /// decoder that [may get them](Decoder::with_compression).
+    Compressed(MessageKind, &'a [u8]),
     /// A ping, to be answered with a pong of the same payload.
     Ping(&'a [u8]),
     /// A pong.
@@ -60,6 +72,9 @@ pub struct Decoder {
     control_len: u8,
     empty_fragments: u16,
     role: Role,
+    may_compress: bool,
+    /// Whether the open message, or the one returned last, is compressed.
+    compressed: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -80,12 +95,6 @@ impl State {
         bytes: [0; MAX_HEADER_LEN],
         len: 0,
     };
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum MessageKind {
-    Text,
-    Binary,
 }
 
 /// A frame whose payload is being received.
@@ -116,6 +125,17 @@ impl Decoder {
             control_len: 0,
             empty_fragments: 0,
             role,
+            may_compress: false,
+            compressed: false,
+        }
+    }
+
+    /// The same, of a connection on which permessage-deflate was negotiated, or not.
+    #[must_use]
+    pub fn with_compression(self, negotiated: bool) -> Self {
+        Self {
+            may_compress: negotiated,
+            ..self
         }
     }
 
@@ -155,7 +175,7 @@ impl Decoder {
                 (opcode, &self.gathered[start..])
             }
         };
-        let event = event(opcode, payload);
+        let event = event(opcode, payload, self.compressed);
         if matches!(event, Err(_) | Ok(Event::Close(_))) {
             self.state = State::Closed;
         }
@@ -250,11 +270,11 @@ impl Decoder {
         held: usize,
     ) -> Result<Option<Header>, Violation> {
         let parsed = if held == 0 {
-            Header::parse(input)?
+            Header::parse(input, self.may_compress)?
         } else {
             let end = MAX_HEADER_LEN.min(held + input.len());
             bytes[held..end].copy_from_slice(&input[..end - held]);
-            Header::parse(&bytes[..end])?
+            Header::parse(&bytes[..end], self.may_compress)?
         };
         if let Some((header, header_len)) = parsed {
             *input = &mut mem::take(input)[header_len - held..];
@@ -279,15 +299,20 @@ impl Decoder {
         match (header.opcode, self.message) {
             (Opcode::Continuation, None) => return Err(Violation::UnexpectedContinuation),
             (Opcode::Text | Opcode::Binary, Some(_)) => return Err(Violation::UnfinishedMessage),
-            (Opcode::Text, None) => self.open_message(MessageKind::Text),
-            (Opcode::Binary, None) => self.open_message(MessageKind::Binary),
+            (Opcode::Text, None) => self.open_message(MessageKind::Text, header.compressed),
+            (Opcode::Binary, None) => self.open_message(MessageKind::Binary, header.compressed),
             (Opcode::Close, _) if header.payload_len == 1 => return Err(Violation::CloseTooShort),
             (Opcode::Continuation | Opcode::Close | Opcode::Ping | Opcode::Pong, _) => {}
         }
         let too_long = Violation::MessageTooLong(self.max_message);
         let remaining = usize::try_from(header.payload_len).map_err(|_| too_long)?;
         if !header.opcode.is_control() {
-            if remaining > self.max_message - self.gathered.len() {
+            let most = if self.compressed {
+                max_compressed(self.max_message)
+            } else {
+                self.max_message
+            };
+            if remaining > most - self.gathered.len() {
                 return Err(too_long);
             }
             if remaining == 0 && !header.fin {
@@ -306,12 +331,13 @@ impl Decoder {
         })
     }
 
-    fn open_message(&mut self, kind: MessageKind) {
+    fn open_message(&mut self, kind: MessageKind, compressed: bool) {
         debug_assert_eq!(
             self.unfinished_char, 0,
             "a message ends with a whole character"
         );
         self.message = Some(kind);
+        self.compressed = compressed;
         self.empty_fragments = 0;
     }
 
@@ -325,7 +351,7 @@ impl Decoder {
                 let start = self.gathered.len() - usize::from(self.control_len);
                 close::check_prefix(&self.gathered[start..])?;
             }
-        } else if self.message == Some(MessageKind::Text) {
+        } else if self.message == Some(MessageKind::Text) && !self.compressed {
             let unjudged = usize::from(self.unfinished_char) + payload.len();
             let start = self.gathered.len() - unjudged;
             self.unfinished_char = utf8::unfinished(&self.gathered[start..])?;
@@ -343,8 +369,16 @@ impl MessageKind {
     }
 }
 
-fn event(opcode: Opcode, payload: &[u8]) -> Result<Event<'_>, Violation> {
+/// How long a message of at most `max_message` bytes may be while it is compressed: bytes that
+/// do not compress get longer, by up to 4 % with the smallest memory a compressor can have.
+fn max_compressed(max_message: usize) -> usize {
+    max_message.saturating_add(max_message / 16 + 64)
+}
+
+fn event(opcode: Opcode, payload: &[u8], compressed: bool) -> Result<Event<'_>, Violation> {
     Ok(match opcode {
+        Opcode::Text if compressed => Event::Compressed(MessageKind::Text, payload),
+        Opcode::Binary if compressed => Event::Compressed(MessageKind::Binary, payload),
         Opcode::Text => Event::Text(utf8::whole(payload)?),
         Opcode::Binary => Event::Binary(payload),
         Opcode::Ping => Event::Ping(payload),

@@ -11,6 +11,9 @@ pub const MAX_CONTROL_PAYLOAD: usize = 125;
 
 const FIN: u8 = 0x80;
 const RESERVED: u8 = 0x70;
+/// The reserved bit that says, where it was negotiated, that a message is compressed
+/// (RFC 7692 §6).
+const COMPRESSED: u8 = 0x40;
 const MASKED: u8 = 0x80;
 const LENGTH_16: u8 = 126;
 const LENGTH_64: u8 = 127;
@@ -57,6 +60,7 @@ impl Opcode {
 pub(super) struct Header {
     pub(super) opcode: Opcode,
     pub(super) fin: bool,
+    pub(super) compressed: bool,
     pub(super) payload_len: u64,
     pub(super) mask: Option<[u8; 4]>,
 }
@@ -64,16 +68,25 @@ pub(super) struct Header {
 impl Header {
     /// Parses the header at the start of `bytes` and returns it with its length; `None` if more
     /// bytes are needed. Checks go in the order of the bytes, so that a bad header is refused for
-    /// the same reason whether it comes at once or byte by byte.
+    /// the same reason whether it comes at once or byte by byte. `may_compress` says that the
+    /// first frame of a message may be marked as compressed.
     #[inline]
-    pub(super) fn parse(bytes: &[u8]) -> Result<Option<(Self, usize)>, Violation> {
+    pub(super) fn parse(
+        bytes: &[u8],
+        may_compress: bool,
+    ) -> Result<Option<(Self, usize)>, Violation> {
         let Some((&first, rest)) = bytes.split_first() else {
             return Ok(None);
         };
-        if first & RESERVED != 0 {
+        let reserved = first & RESERVED;
+        let compressed = may_compress && reserved == COMPRESSED;
+        if reserved != 0 && !compressed {
             return Err(Violation::ReservedBits);
         }
         let opcode = Opcode::from_bits(first & 0x0f)?;
+        if compressed && !matches!(opcode, Opcode::Text | Opcode::Binary) {
+            return Err(Violation::ReservedBits);
+        }
         let fin = first & FIN != 0;
         if opcode.is_control() && !fin {
             return Err(Violation::ControlFragmented);
@@ -102,6 +115,7 @@ impl Header {
             Self {
                 opcode,
                 fin,
+                compressed,
                 payload_len,
                 mask,
             },
@@ -161,6 +175,11 @@ pub(super) fn write_header(
     }
 }
 
+/// Marks the frame that begins at the front of `frame` as compressed.
+pub(super) fn mark_compressed(frame: &mut [u8]) {
+    frame[0] |= COMPRESSED;
+}
+
 /// Fills the first [`header_len`] bytes of `out` with a header without a mask.
 pub(super) fn put_header(out: &mut [u8], opcode: Opcode, fin: bool, payload_len: usize) {
     out[0] = opcode as u8 | if fin { FIN } else { 0 };
@@ -188,6 +207,7 @@ mod tests {
                 let expected = Header {
                     opcode: Opcode::Binary,
                     fin: false,
+                    compressed: false,
                     payload_len: payload_len as u64,
                     mask,
                 };
@@ -195,9 +215,12 @@ mod tests {
                     bytes.len(),
                     header_len(payload_len) + mask.map_or(0, |key| key.len())
                 );
-                assert_eq!(Header::parse(&bytes), Ok(Some((expected, bytes.len()))));
+                assert_eq!(
+                    Header::parse(&bytes, false),
+                    Ok(Some((expected, bytes.len())))
+                );
                 for end in 0..bytes.len() {
-                    assert_eq!(Header::parse(&bytes[..end]), Ok(None));
+                    assert_eq!(Header::parse(&bytes[..end], false), Ok(None));
                 }
             }
         }
@@ -205,7 +228,7 @@ mod tests {
 
     #[test]
     fn bad_headers_are_refused_at_the_byte_that_shows_it() {
-        let check = |bytes: &[u8], expected| assert_eq!(Header::parse(bytes), Err(expected));
+        let check = |bytes: &[u8], expected| assert_eq!(Header::parse(bytes, false), Err(expected));
         check(&[0xc1], Violation::ReservedBits);
         check(&[0x91], Violation::ReservedBits);
         check(&[0x83], Violation::UnknownOpcode(3));
@@ -219,5 +242,20 @@ mod tests {
             &[0x82, 0x7f, 0, 0, 0, 0, 0, 0, 0xff, 0xff],
             Violation::LengthNotMinimal,
         );
+    }
+
+    #[test]
+    fn only_the_first_frame_of_a_message_may_be_marked_as_compressed() {
+        let parse = |first: u8| {
+            let parsed = Header::parse(&[first, 0], true);
+            parsed.map(|header| header.is_some_and(|(header, _)| header.compressed))
+        };
+        assert_eq!(
+            [parse(0xc1), parse(0x42), parse(0x81)],
+            [Ok(true), Ok(true), Ok(false)]
+        );
+        for refused in [0xc0, 0x40, 0xc8, 0xc9, 0xca, 0xa1, 0x91, 0xe1, 0xd1] {
+            assert_eq!(parse(refused), Err(Violation::ReservedBits), "{refused:#x}");
+        }
     }
 }

@@ -23,12 +23,14 @@ mod mask;
 mod utf8;
 
 mod decoder;
+mod deflate;
 mod encoder;
 
 pub mod close;
 mod violation;
 
-pub use decoder::{Decoder, Event, Limits, MAX_EMPTY_FRAGMENTS, Role};
+pub use decoder::{Decoder, Event, Limits, MAX_EMPTY_FRAGMENTS, MessageKind, Role};
+pub use deflate::{Compressor, Decompressor, WindowBits};
 pub use encoder::{
     encode_close, encode_frame, encode_header, encode_masked_close, encode_masked_frame,
     write_frame,

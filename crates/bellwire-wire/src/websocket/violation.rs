@@ -47,7 +47,10 @@ pub enum Violation {
     /// A text message or a close reason that is not UTF-8 (§8.1).
     #[error("text is not valid UTF-8")]
     InvalidUtf8,
-    /// The message, over all its fragments, is announced to be longer than the limit, in bytes.
+    /// A compressed message that is not deflate (RFC 7692 §7.2.2).
+    #[error("message can't be decompressed")]
+    InvalidDeflate,
+    /// The message, over all its fragments and decompressed, is, or is announced to be longer than the limit, in bytes.
     #[error("message is longer than {0} bytes")]
     MessageTooLong(usize),
     /// More empty fragments than [`MAX_EMPTY_FRAGMENTS`](super::MAX_EMPTY_FRAGMENTS).
@@ -71,7 +74,7 @@ impl Violation {
             | Self::Masked
             | Self::CloseTooShort
             | Self::CloseCode(_) => close::PROTOCOL_ERROR,
-            Self::InvalidUtf8 => close::INVALID_PAYLOAD,
+            Self::InvalidUtf8 | Self::InvalidDeflate => close::INVALID_PAYLOAD,
             Self::MessageTooLong(_) | Self::TooManyEmptyFragments => close::TOO_BIG,
         }
     }

@@ -15,6 +15,16 @@ fn replay(target: &str, check: fn(&[u8])) {
 }
 
 #[test]
+fn the_extensions_corpus_holds() {
+    replay("extensions", crate::extensions_check::check);
+}
+
+#[test]
+fn the_inflate_corpus_holds() {
+    replay("inflate", crate::inflate_check::check);
+}
+
+#[test]
 fn the_frame_decoder_corpus_holds() {
     replay("frame_decoder", crate::frame_check::check);
 }

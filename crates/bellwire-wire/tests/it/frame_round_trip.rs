@@ -86,8 +86,8 @@ proptest! {
         }
         let expected = expected(&messages);
         for sizes in [&sizes, &small] {
-            prop_assert_eq!(&transcript(Role::Server, LIMITS, cut(&masked, sizes)), &expected);
-            prop_assert_eq!(&transcript(Role::Client, LIMITS, cut(&plain, sizes)), &expected);
+            prop_assert_eq!(&transcript(Role::Server, LIMITS, false, cut(&masked, sizes)), &expected);
+            prop_assert_eq!(&transcript(Role::Client, LIMITS, false, cut(&plain, sizes)), &expected);
         }
     }
 
@@ -116,7 +116,7 @@ proptest! {
         if !fragments.is_empty() {
             lines.push(format!("{:?}", message.event()));
         }
-        prop_assert_eq!(transcript(Role::Client, LIMITS, cut(&wire, &sizes)), lines);
+        prop_assert_eq!(transcript(Role::Client, LIMITS, false, cut(&wire, &sizes)), lines);
     }
 
     #[test]

@@ -21,12 +21,12 @@ fn frame(opcode: Opcode, fin: bool, payload: &[u8]) -> Vec<u8> {
 /// The whole stream gives `expected`, at once and byte by byte.
 fn check(stream: &[u8], expected: &[&str]) {
     assert_eq!(
-        transcript(Role::Client, LIMITS, [stream]),
+        transcript(Role::Client, LIMITS, false, [stream]),
         expected,
         "at once"
     );
     assert_eq!(
-        transcript(Role::Client, LIMITS, stream.chunks(1)),
+        transcript(Role::Client, LIMITS, false, stream.chunks(1)),
         expected,
         "byte by byte"
     );
@@ -66,7 +66,7 @@ fn violations_of_one_frame_carry_their_close_code() {
     check(&[0x82, 127, 0x80, 0, 0, 0, 0, 0, 0, 0], &["LengthOverflow"]);
     check(&[0x81, 0x80, 1, 2, 3, 4], &["Masked"]);
     assert_eq!(
-        transcript(Role::Server, LIMITS, [&[0x81, 0][..]]),
+        transcript(Role::Server, LIMITS, false, [&[0x81, 0][..]]),
         ["Unmasked"]
     );
     assert_eq!(Violation::Unmasked.close_code(), 1002);

@@ -5,6 +5,7 @@
     reason = "a test fails by panicking, its helpers too"
 )]
 
+mod deflate;
 mod footprint;
 mod frame_round_trip;
 mod frame_rules;
@@ -36,3 +37,17 @@ mod handshake_check;
 )]
 #[path = "../../../../fuzz/src/sse_parser.rs"]
 mod sse_check;
+
+#[expect(
+    unreachable_pub,
+    reason = "public in the fuzz crate, which owns the file"
+)]
+#[path = "../../../../fuzz/src/extensions.rs"]
+mod extensions_check;
+
+#[expect(
+    unreachable_pub,
+    reason = "public in the fuzz crate, which owns the file"
+)]
+#[path = "../../../../fuzz/src/inflate.rs"]
+mod inflate_check;

@@ -72,6 +72,7 @@ fn owned(event: Event<'_>) -> Message {
     match event {
         Event::Text(text) => Message::text(text),
         Event::Binary(bytes) => Message::binary(bytes.to_vec()),
+        Event::Compressed(..) => unreachable!("no compression was negotiated"),
         Event::Ping(bytes) => Message::Ping(bytes.to_vec().into()),
         Event::Pong(bytes) => Message::Pong(bytes.to_vec().into()),
         Event::Close(close) => Message::Close(close.map(|(code, reason)| CloseFrame {

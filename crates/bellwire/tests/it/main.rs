@@ -6,6 +6,7 @@ mod access;
 mod autobahn;
 mod behaviour;
 mod bench;
+mod compression;
 mod drain;
 mod footprint;
 mod handshakes;

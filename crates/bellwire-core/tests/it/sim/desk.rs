@@ -113,6 +113,7 @@ impl Desk {
         let (transport, reader) = match visit.format {
             Format::WebSocket => (Transport::WebSocket, Reader::websocket(false)),
             Format::WebSocketRaw => (Transport::WebSocket, Reader::websocket(true)),
+            Format::Deflated { .. } => unreachable!("visitors read frames as they are"),
             Format::Sse(_) => (Transport::Sse, Reader::sse(true, false)),
             Format::Json => (Transport::Poll, Reader::poll()),
         };

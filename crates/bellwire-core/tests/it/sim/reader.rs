@@ -104,7 +104,9 @@ fn frame_said(event: Event<'_>, raw: bool) -> Result<Said, String> {
             let (code, reason) = close.unwrap_or((1005, ""));
             Said::Close(code, reason.to_owned())
         }
-        Event::Binary(_) | Event::Pong(_) => return Err(format!("unexpected {event:?}")),
+        Event::Binary(_) | Event::Pong(_) | Event::Compressed(..) => {
+            return Err(format!("unexpected {event:?}"));
+        }
     })
 }
 

@@ -8,9 +8,11 @@ use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, STAN
 use sha1::{Digest as _, Sha1};
 use smallvec::SmallVec;
 
+mod compression;
 mod extension;
 mod refusal;
 
+pub use compression::{CLIENT_OFFER, Compression, Memory, UnknownAnswer};
 pub use extension::ExtensionOffer;
 pub use refusal::Refusal;
 
