@@ -6,4 +6,5 @@ pub mod commands;
 pub mod cursor;
 pub mod frame_decoder;
 pub mod handshake;
+pub mod proxy_header;
 pub mod sse_parser;

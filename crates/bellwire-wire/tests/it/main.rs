@@ -9,6 +9,7 @@ mod footprint;
 mod frame_round_trip;
 mod frame_rules;
 mod handshake;
+mod proxy_header;
 mod tungstenite;
 
 mod sse_round_trip;
@@ -36,3 +37,10 @@ mod handshake_check;
 )]
 #[path = "../../../../fuzz/src/sse_parser.rs"]
 mod sse_check;
+
+#[expect(
+    unreachable_pub,
+    reason = "public in the fuzz crate, which owns the file"
+)]
+#[path = "../../../../fuzz/src/proxy_header.rs"]
+mod proxy_header_check;
