@@ -137,9 +137,9 @@ mod tests {
     fn a_crowd_of_keys_costs_no_memory_and_spares_nobody_who_goes_on() {
         let mut allowances = Allowances::new(RATE, 1_000);
         for key in 1..=100_000 {
-            let _ = allowances.take(key, 0);
-            if key > 3 && key % 100 == 0 {
-                let _ = allowances.take(0, 0);
+            allowances.take(key, 0).ok();
+            if key % 100 == 0 {
+                allowances.take(0, 0).ok();
             }
             assert!(allowances.len() <= 1_001);
         }

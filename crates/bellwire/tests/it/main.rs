@@ -6,6 +6,7 @@ mod access;
 mod autobahn;
 mod behaviour;
 mod bench;
+mod door;
 mod drain;
 mod footprint;
 mod handshakes;
