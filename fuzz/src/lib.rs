@@ -8,4 +8,5 @@ pub mod extensions;
 pub mod frame_decoder;
 pub mod handshake;
 pub mod inflate;
+pub mod proxy_header;
 pub mod sse_parser;

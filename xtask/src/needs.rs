@@ -41,10 +41,9 @@ const TOOLS: &[Tool] = &[
         quick: false,
         ..tool(&["npm", "--version"], &["npm"])
     },
-    Tool {
-        quick: false,
-        ..tool(&["/usr/sbin/nginx", "-v"], &["nginx-light"])
-    },
+    tool(&["/usr/sbin/nginx", "-v"], &["nginx-light"]),
+    tool(&["/usr/sbin/haproxy", "-v"], &["haproxy"]),
+    tool(&["test", "-x", "/usr/bin/slowhttptest"], &["slowhttptest"]),
     Tool {
         quick: false,
         ..tool(&["c++", "--version"], &["g++"])

@@ -21,6 +21,8 @@ pub mod namespace;
 
 pub mod access;
 
+pub mod rate;
+
 pub mod engine;
 
 pub mod usage;

@@ -66,12 +66,14 @@ struct Totals {
     /// Connections of each shard.
     by_shard: Vec<usize>,
     fallbacks: BTreeMap<&'static str, u64>,
+    malformed_forwarded: u64,
 }
 
 /// All metrics as text.
 pub(crate) async fn gather(shared: &Shared) -> String {
     let answers = local_on_all(shared, |local| {
         let (refusals, fallbacks) = (local.refusals(), local.fallbacks());
+        let malformed_forwarded = local.malformed_forwarded();
         local.inspect(|shard| {
             (
                 shard.stats(),
@@ -79,12 +81,14 @@ pub(crate) async fn gather(shared: &Shared) -> String {
                 shard.usage(),
                 refusals,
                 fallbacks,
+                malformed_forwarded,
             )
         })
     });
     let mut totals = Totals::default();
-    for (stats, gauges, usage, refusals, fallbacks) in answers.await {
+    for (stats, gauges, usage, refusals, fallbacks, malformed_forwarded) in answers.await {
         totals.add(&stats, &gauges);
+        totals.malformed_forwarded += malformed_forwarded;
         totals.records += usage.channels;
         totals.history_bytes += usage.history_bytes;
         totals.foreign_epochs += usage.foreign_epochs;
@@ -188,6 +192,13 @@ fn connections(registry: &mut Registry, totals: &Totals, shared: &Shared) {
     }
     let help = "Transports that clients say they gave up, by transport and how it failed";
     registry.register("client_fallbacks", help, fallbacks);
+    let help = "Requests of trusted proxies without a readable address of their client";
+    counter(
+        registry,
+        "forwarded_malformed",
+        help,
+        totals.malformed_forwarded,
+    );
     let sockets = shared.census.connections();
     gauge(
         registry,

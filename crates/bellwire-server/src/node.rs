@@ -11,12 +11,12 @@ use bellwire_core::{
 use tokio::sync::watch;
 
 use crate::{
-    access::Policy,
+    access::{Policy, Proxies},
     config::{Config, SlowConsumer},
     drain::{DrainState, drain},
     listen::{ListenError, SocketOptions, bind},
     shard::{Census, Clock, Inbox, MakeEngine, ShardSeed, Shared, random_u64, spawn},
-    warnings::watch_for_foreign_epochs,
+    warnings,
 };
 
 /// Why a node did not start.
@@ -147,7 +147,7 @@ impl Node {
 
     /// Watches over the node until it has ended by itself, which is a fault.
     pub async fn watch(&self) {
-        watch_for_foreign_epochs(&self.shared).await;
+        warnings::watch(&self.shared).await;
     }
 
     /// Drains the node (design D11): not ready, connections away at a steady rate, then the end.
@@ -194,10 +194,11 @@ fn share(config: Config, shards: usize, policy: &Policy) -> Shared {
         },
         ..Settings::default()
     };
+    let proxies = Arc::new(Proxies::new(config.trusted_proxy.clone()));
     let census = Census::new(
         limits.connections(),
         limits.max_connections_per_address,
-        config.trusted_proxy.clone(),
+        Arc::clone(&proxies),
     );
     Shared {
         inboxes: (0..shards)
@@ -205,6 +206,7 @@ fn share(config: Config, shards: usize, policy: &Policy) -> Shared {
             .collect(),
         settings,
         census: Arc::new(census),
+        proxies,
         drain: DrainState::default(),
         clock: Clock::start(),
         dev_key: policy.dev_key().map(|key| key.text().to_owned()),

@@ -5,7 +5,7 @@
 use std::{
     fmt::Write as _,
     io::{self, Read, Write},
-    net::{Shutdown, SocketAddr, TcpStream},
+    net::{IpAddr, Shutdown, SocketAddr, TcpStream},
     time::Instant,
 };
 
@@ -210,11 +210,26 @@ impl Link {
     /// When nobody listens.
     #[must_use]
     pub fn connect_with(address: SocketAddr, receive_buffer: Option<usize>) -> Self {
+        Self::connect_prepared(address, |socket| match receive_buffer {
+            Some(bytes) => socket.set_recv_buffer_size(bytes),
+            None => Ok(()),
+        })
+    }
+
+    /// Connects from one of this machine's addresses; all of 127.0.0.0/8 are.
+    ///
+    /// # Panics
+    /// When nobody listens, or the address is not of this machine.
+    #[must_use]
+    pub fn connect_from(source: IpAddr, address: SocketAddr) -> Self {
+        let source = SocketAddr::new(source, 0);
+        Self::connect_prepared(address, |socket| socket.bind(&source.into()))
+    }
+
+    fn connect_prepared(address: SocketAddr, prepare: impl Fn(&Socket) -> io::Result<()>) -> Self {
         let connect = || -> io::Result<TcpStream> {
             let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
-            if let Some(bytes) = receive_buffer {
-                socket.set_recv_buffer_size(bytes)?;
-            }
+            prepare(&socket)?;
             socket.connect_timeout(&address.into(), SOON)?;
             socket.set_tcp_nodelay(true)?;
             Ok(socket.into())

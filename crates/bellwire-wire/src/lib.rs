@@ -1,5 +1,5 @@
 //! Sans-IO codecs for the two wires Bellwire streams on: WebSocket (RFC 6455) and
-//! Server-Sent Events (WHATWG HTML §9.2).
+//! Server-Sent Events (WHATWG HTML §9.2), and for the PROXY header that balancers put in front.
 //!
 //! Bytes and limits go in, events and bytes come out. This crate knows no channels, no
 //! sockets and no clock, so the same code runs in the server, in the client, under a fuzzer
@@ -10,6 +10,8 @@
 //!   socket bytes ─► sse::Parser        ─► Event          Event ─► sse::write_*        ─► bytes
 //! ```
 #![forbid(unsafe_code)]
+
+pub mod proxy_header;
 
 pub mod websocket;
 

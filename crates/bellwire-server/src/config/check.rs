@@ -73,6 +73,18 @@ fn listeners(loaded: &Loaded, fail: &mut impl FnMut(&'static str, String)) {
             ),
         );
     }
+    if config.proxy_protocol {
+        let wrong = if config.dev {
+            Some("development mode answers nobody behind a proxy; use tokens without --dev")
+        } else if config.trusted_proxy.is_empty() {
+            Some("nobody would get in; name the balancer's address with --trusted-proxy")
+        } else {
+            None
+        };
+        if let Some(wrong) = wrong {
+            fail("proxy_protocol", wrong.to_owned());
+        }
+    }
     if !config.dev || config.dev_public {
         return;
     }

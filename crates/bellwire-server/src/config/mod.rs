@@ -37,6 +37,7 @@ use values::Word;
 
 /// Everything that can be set. [`Config::default`] is what a node without settings runs with.
 #[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "independent switches")]
 pub struct Config {
     /// Where clients connect.
     pub listen: SocketAddr,
@@ -54,8 +55,11 @@ pub struct Config {
     pub diagnostics: bool,
     /// Foreign origins whose pages may connect.
     pub allow_origin: Vec<AllowedOrigin>,
-    /// Peers to which the per-address limit does not apply, besides loopback.
+    /// Peers whose word on their clients' addresses counts, and to whom bounds per address do not
+    /// apply.
     pub trusted_proxy: Vec<Network>,
+    /// Whether each connection of the main listener begins with a PROXY header.
+    pub proxy_protocol: bool,
     /// Silence after which a heartbeat is sent.
     pub heartbeat: Duration,
     /// When SSE clients come back, drawn anew for each.
@@ -98,6 +102,7 @@ impl Default for Config {
             diagnostics: false,
             allow_origin: Vec::new(),
             trusted_proxy: Vec::new(),
+            proxy_protocol: false,
             heartbeat: Duration::from_secs(20),
             retry: TimeRange {
                 min: Duration::from_secs(1),

@@ -180,7 +180,12 @@ pub const SETTINGS: &[Setting] = &[
     list!(AllowedOrigin, allow_origin, secret: false,
         "A foreign origin whose pages may connect: https://app.example.com, https://*.example.com"),
     list!(Network, trusted_proxy, secret: false,
-        "A peer to which the per-address limit does not apply: 10.0.0.0/8"),
+        "A proxy whose Forwarded or X-Forwarded-For header is believed: 10.0.0.0/8"),
+    single!(
+        Switch,
+        proxy_protocol,
+        "Each connection begins with a PROXY header of a trusted proxy"
+    ),
     single!(Time, heartbeat, "Silence after which a heartbeat is sent"),
     single!(
         TimeRange,

@@ -1,5 +1,7 @@
 //! Listing and closing connections, for operators.
 
+use std::net::{IpAddr, SocketAddr};
+
 use bellwire_core::{
     channel::{Channel, UserId},
     shard::{Cause, ConnectionId},
@@ -26,6 +28,14 @@ struct Row {
     age_ms: u64,
     channels: Vec<String>,
     lag: usize,
+}
+
+/// A client's address; no port where only a proxy knows it.
+fn shown((address, port): (IpAddr, Option<u16>)) -> String {
+    port.map_or_else(
+        || address.to_string(),
+        |port| SocketAddr::new(address, port).to_string(),
+    )
 }
 
 impl Asked<'_> {
@@ -57,10 +67,7 @@ impl Asked<'_> {
                         id: info.id.to_string(),
                         user: info.access.user().map(|user| user.as_str().to_owned()),
                         transport: info.transport.as_str(),
-                        address: shard
-                            .sockets()
-                            .peer(info.socket)
-                            .map(|peer| peer.to_string()),
+                        address: shard.sockets().client(info.socket).map(shown),
                         age_ms: info.age_ms,
                         channels: info.channels.iter().map(ToString::to_string).collect(),
                         lag: info.lag,

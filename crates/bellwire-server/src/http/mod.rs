@@ -5,6 +5,7 @@
 
 mod body;
 mod channels;
+mod client;
 mod connections;
 mod items;
 #[cfg(test)]
@@ -31,7 +32,7 @@ pub(crate) use self::query::{FALLBACKS, OTHER_FALLBACK};
 use self::route::{NoRoute, Route};
 use crate::{
     access::{Cors, Purpose},
-    problem::{METHOD_NOT_ALLOWED, NOT_FOUND, OVERLOADED, Problem, TOO_MANY_CONNECTIONS},
+    problem::{METHOD_NOT_ALLOWED, NOT_FOUND, Problem},
     shard::{Accepted, Local, Room},
 };
 
@@ -150,15 +151,10 @@ impl Asked<'_> {
         ) {
             return Ok(());
         }
-        let problem = match self.accepted.room {
-            Room::Seated => return Ok(()),
-            Room::Full => Problem::new(OVERLOADED, "the node has no room for another connection"),
-            Room::AddressFull => {
-                let detail = "this address has its limit of connections open";
-                Problem::new(TOO_MANY_CONNECTIONS, detail)
-            }
-        };
-        Err(problem.with_retry_after(2).into())
+        match self.accepted.room {
+            Room::Seated => Ok(()),
+            room => Err(client::no_room(room).into()),
+        }
     }
 
     async fn dispatch(

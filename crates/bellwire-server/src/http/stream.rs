@@ -16,11 +16,11 @@ use hyper::{
     header::{HeaderMap, HeaderName, HeaderValue},
 };
 
-use super::{Answer, Asked, Body, Refused, body, query::Wanted};
+use super::{Answer, Asked, Body, Refused, body, client::no_room, query::Wanted};
 use crate::{
     access::Purpose,
     problem::{LIMIT, OVERLOADED, Problem},
-    shard::{Pipe, PipeBody, Room, Streaming, never},
+    shard::{Pipe, PipeBody, Place, Room, Session, Streaming, never},
 };
 
 /// Tells a client, and whoever reads logs, which connection this is: the same id as in hello.
@@ -39,16 +39,32 @@ pub(super) struct Ready {
     pub(super) grants: Vec<Grant>,
 }
 
+/// A session that goes through hyper's body.
+struct Pending {
+    ready: Ready,
+    place: Option<Place>,
+    transport: Transport,
+    format: Format,
+}
+
 impl Asked<'_> {
     pub(super) async fn sse(&self, body: Incoming, streaming: Streaming) -> Answer {
-        if self.accepted.room != Room::Seated || self.local.shared.drain.is_draining() {
-            return Ok(self.come_back_later());
+        match self.accepted.room {
+            Room::Seated if self.local.shared.drain.is_draining() => {
+                return Ok(self.come_back_later(OVERLOADED.name));
+            }
+            Room::Seated => {}
+            room => return Ok(self.come_back_later(no_room(room).code.name)),
         }
         let mut wanted = Wanted::from_query(&self.parts)?;
         wanted.add_body(&self.read(body).await?)?;
         wanted.use_last_event_id(&self.parts);
         let ready = self.prepare(wanted)?;
         self.check_channels(&ready)?;
+        let place = match self.place() {
+            Ok(place) => place,
+            Err(problem) => return Ok(self.come_back_later(problem.code.name)),
+        };
         let streaming = if self.is_head() {
             Streaming::Body
         } else {
@@ -59,7 +75,13 @@ impl Asked<'_> {
         let mut headers = self.stream_headers("text/event-stream", ready.id);
         headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
         if streaming == Streaming::Body {
-            return Ok(self.through_body(headers, ready, Transport::Sse, format, None));
+            let pending = Pending {
+                ready,
+                place,
+                transport: Transport::Sse,
+                format,
+            };
+            return Ok(self.through_body(headers, pending, None));
         }
         let mut head = head_of(&headers);
         head.push_str(if chunked {
@@ -69,15 +91,9 @@ impl Asked<'_> {
         });
         let cursor = self.cursor_of(&ready.wanted);
         self.accepted.hand_over(move |socket| {
-            open(
-                ready,
-                socket,
-                Transport::Sse,
-                format,
-                cursor,
-                head.into_bytes(),
-                None,
-            )
+            let head = head.into_bytes();
+            let open = open(ready, socket, Transport::Sse, format, cursor, head, None);
+            Session { open, place }
         });
         Ok(never().await)
     }
@@ -95,6 +111,7 @@ impl Asked<'_> {
         let limit = super::query::checked_limit(limit)?;
         let ready = self.prepare(wanted)?;
         self.check_channels(&ready)?;
+        let place = self.place()?;
         let cursor = self.cursor_of(&ready.wanted);
         let mut poll = Poll {
             timeout_ms: if draining { 0 } else { timeout * 1_000 },
@@ -105,8 +122,13 @@ impl Asked<'_> {
         };
         let mut headers = self.stream_headers("application/json", ready.id);
         if streaming == Streaming::Body || self.is_head() {
-            let transport = Transport::Poll;
-            return Ok(self.through_body(headers, ready, transport, Format::Json, Some(poll)));
+            let pending = Pending {
+                ready,
+                place,
+                transport: Transport::Poll,
+                format: Format::Json,
+            };
+            return Ok(self.through_body(headers, pending, Some(poll)));
         }
         headers.remove(CONNECTION_HEADER);
         let mut head = head_of(&headers);
@@ -114,15 +136,17 @@ impl Asked<'_> {
         head.push_str(": ");
         poll.head = Some(self.local.share_head(head.as_bytes()));
         self.accepted.hand_over(move |socket| {
-            open(
+            let (transport, poll) = (Transport::Poll, Some(poll));
+            let open = open(
                 ready,
                 socket,
-                Transport::Poll,
+                transport,
                 Format::Json,
                 cursor,
                 Vec::new(),
-                Some(poll),
-            )
+                poll,
+            );
+            Session { open, place }
         });
         Ok(never().await)
     }
@@ -252,8 +276,8 @@ impl Asked<'_> {
     }
 
     /// A stream that ends at once and says when to come back.
-    fn come_back_later(&self) -> Response<Body> {
-        self.local.count_refusal(OVERLOADED.name);
+    fn come_back_later(&self, code: &'static str) -> Response<Body> {
+        self.local.count_refusal(code);
         let retry = self.local.shared.config.retry;
         let (low, high) = (retry.min.as_millis(), retry.max.as_millis());
         let drawn = low + u128::from(crate::shard::random_u64()) % (high - low + 1);
@@ -267,13 +291,18 @@ impl Asked<'_> {
     fn through_body(
         &self,
         headers: HeaderMap,
-        ready: Ready,
-        transport: Transport,
-        format: Format,
+        pending: Pending,
         poll: Option<Poll>,
     ) -> Response<Body> {
+        let Pending {
+            ready,
+            place,
+            transport,
+            format,
+        } = pending;
         let pipe = Rc::new(RefCell::new(Pipe::default()));
-        let socket = self.local.insert_pipe(Rc::clone(&pipe), self.accepted.peer);
+        let (writer, peer) = (Rc::clone(&pipe), self.accepted.peer);
+        let socket = self.local.insert_pipe(writer, peer, place);
         let cursor = self.cursor_of(&ready.wanted);
         self.local.open(
             socket,

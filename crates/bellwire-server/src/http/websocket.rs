@@ -25,7 +25,7 @@ use crate::{
     access::Purpose,
     config::Compression,
     problem::{ErrorCode, Problem, Retry},
-    shard::{Streaming, never},
+    shard::{Session, Streaming, never},
 };
 
 /// The subprotocol that is accepted where a client offers one; without it browsers fail a
@@ -64,19 +64,14 @@ impl Asked<'_> {
         if !ready.access.is_anonymous() && !ready.wanted.channels.is_empty() {
             self.check_channels(&ready)?;
         }
+        let place = self.place()?;
         let format = switch.format(ready.wanted.raw);
         let cursor = self.cursor_of(&ready.wanted);
         let id = ready.id;
         let session = move |socket, head| {
-            open(
-                ready,
-                socket,
-                Transport::WebSocket,
-                format,
-                cursor,
-                head,
-                None,
-            )
+            let transport = Transport::WebSocket;
+            let open = open(ready, socket, transport, format, cursor, head, None);
+            Session { open, place }
         };
         Ok(self.switch(&switch, id, streaming, session).await)
     }
@@ -88,8 +83,9 @@ impl Asked<'_> {
             Err(response) => return Ok(*response),
         };
         let id = self.local.new_connection_id();
+        let place = self.place()?;
         let format = switch.format(false);
-        let session = move |socket, head| Open {
+        let open = move |socket, head| Open {
             id,
             socket,
             transport: Transport::Echo,
@@ -101,6 +97,10 @@ impl Asked<'_> {
             grants: Vec::new(),
             head,
             poll: None,
+        };
+        let session = move |socket, head| Session {
+            open: open(socket, head),
+            place,
         };
         Ok(self.switch(&switch, id, streaming, session).await)
     }
@@ -141,7 +141,7 @@ impl Asked<'_> {
         switch: &Switch,
         id: bellwire_core::shard::ConnectionId,
         streaming: Streaming,
-        session: impl FnOnce(bellwire_core::shard::SocketKey, Vec<u8>) -> Open + 'static,
+        session: impl FnOnce(bellwire_core::shard::SocketKey, Vec<u8>) -> Session + 'static,
     ) -> Response<Body> {
         let mut response = Response::new(Body::empty());
         *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;

@@ -19,7 +19,7 @@ use std::{
     time::Duration,
 };
 
-use bellwire_core::shard::{Open, SocketKey};
+use bellwire_core::shard::SocketKey;
 use hyper::{Request, Response, body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
@@ -30,7 +30,8 @@ use tokio::{
 
 use super::{
     census::{Room, Seat},
-    local::Local,
+    door::Guest,
+    local::{Local, Session},
     sockets::Idle,
 };
 use crate::http::{self, Listener};
@@ -42,7 +43,7 @@ const SHORT_ANSWER: usize = 512;
 pub(crate) struct Handover {
     /// Whether hyper still has a 101 to write, after which it lets the socket go by itself.
     after_response: bool,
-    open: Box<dyn FnOnce(SocketKey) -> Open>,
+    open: Box<dyn FnOnce(SocketKey) -> Session>,
 }
 
 /// One accepted connection, as its requests see it.
@@ -83,7 +84,7 @@ impl Accepted {
     }
 
     /// Leaves the socket to a session. The route then returns [`never()`].
-    pub(crate) fn hand_over(&self, open: impl FnOnce(SocketKey) -> Open + 'static) {
+    pub(crate) fn hand_over(&self, open: impl FnOnce(SocketKey) -> Session + 'static) {
         self.handover.replace(Some(Handover {
             after_response: false,
             open: Box::new(open),
@@ -91,7 +92,7 @@ impl Accepted {
     }
 
     /// The same behind a 101 that the route returns to hyper.
-    pub(crate) fn hand_over_upgraded(&self, open: impl FnOnce(SocketKey) -> Open + 'static) {
+    pub(crate) fn hand_over_upgraded(&self, open: impl FnOnce(SocketKey) -> Session + 'static) {
         self.handover.replace(Some(Handover {
             after_response: true,
             open: Box::new(open),
@@ -186,14 +187,27 @@ fn is_of_the_peer(error: &io::Error) -> bool {
 }
 
 fn admit(local: &Rc<Local>, stream: tokio::net::TcpStream, peer: SocketAddr, listener: Listener) {
-    let (seat, room) = local.shared.census.seat(peer);
+    let guest = Guest::of(local, stream, peer);
+    if listener == Listener::Main && local.shared.config.proxy_protocol {
+        let local = Rc::clone(local);
+        drop(spawn_local(async move {
+            if let Some(guest) = guest.announced(&local).await {
+                welcome(&local, guest, listener);
+            }
+        }));
+    } else {
+        welcome(local, guest, listener);
+    }
+}
+
+fn welcome(local: &Rc<Local>, guest: Guest, listener: Listener) {
     let arrived = Arrived {
-        stream,
-        peer,
-        seat,
+        stream: guest.stream,
+        peer: guest.peer,
+        seat: guest.seat,
         leftover: Vec::new(),
     };
-    start(local, arrived, listener, room);
+    start(local, arrived, listener, guest.room);
 }
 
 /// Serves a socket on which a poll was answered and the next request begins.
@@ -204,7 +218,12 @@ pub(super) fn serve_again(local: &Rc<Local>, idle: Idle) {
         leftover,
     } = idle;
     // The error of a peer that is gone is of no interest.
-    let Ok(peer) = stream.peer_addr() else { return };
+    let Ok(mut peer) = stream.peer_addr() else {
+        return;
+    };
+    if let Some(client) = seat.address() {
+        peer.set_ip(client);
+    }
     let Ok(stream) = tokio::net::TcpStream::from_std(stream) else {
         return;
     };

@@ -2,7 +2,7 @@
 
 use std::{
     collections::HashMap,
-    net::{IpAddr, SocketAddr},
+    net::IpAddr,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicUsize, Ordering},
@@ -11,7 +11,7 @@ use std::{
 
 use tokio::sync::Notify;
 
-use crate::config::Network;
+use crate::access::Proxies;
 
 /// Descriptors kept for answering those for whom there is no room, and the probes.
 const OVERFLOW: usize = 24;
@@ -19,7 +19,6 @@ const OVERFLOW: usize = 24;
 /// Counts the connections of a node.
 #[derive(Debug)]
 pub(crate) struct Census {
-    counts: Arc<Counts>,
     /// Of those who are only counted in total.
     everybody: Arc<Group>,
 }
@@ -28,22 +27,20 @@ pub(crate) struct Census {
 struct Counts {
     connections: AtomicUsize,
     max_connections: usize,
-    addresses: Option<Addresses>,
-    left: Notify,
-}
-
-#[derive(Debug)]
-struct Addresses {
-    max: usize,
-    trusted: Vec<Network>,
+    max_per_address: Option<usize>,
+    proxies: Arc<Proxies>,
     groups: Mutex<HashMap<IpAddr, (Arc<Group>, usize)>>,
+    left: Notify,
 }
 
 /// Connections that are counted together; what all of them would hold is held once.
 #[derive(Debug)]
-struct Group {
-    counts: Arc<Counts>,
-    address: Option<IpAddr>,
+enum Group {
+    Everybody(Counts),
+    Address {
+        address: IpAddr,
+        everybody: Arc<Self>,
+    },
 }
 
 /// Whether there is room for a connection.
@@ -57,108 +54,262 @@ pub(crate) enum Room {
     AddressFull,
 }
 
+/// One who is counted with an address; dropping it makes room.
+#[derive(Debug)]
+pub(crate) struct Place(Arc<Group>);
+
 /// A counted connection; dropping it makes room. One word, because every connection has one.
 #[derive(Debug)]
-pub(crate) struct Seat(Arc<Group>);
+pub(crate) struct Seat(Place);
 
 impl Census {
     pub(crate) fn new(
         max_connections: usize,
         max_per_address: Option<usize>,
-        trusted: Vec<Network>,
+        proxies: Arc<Proxies>,
     ) -> Self {
-        let addresses = max_per_address.map(|max| Addresses {
-            max,
-            trusted,
-            groups: Mutex::default(),
-        });
-        let counts = Arc::new(Counts {
+        let counts = Counts {
             connections: AtomicUsize::new(0),
             max_connections,
-            addresses,
+            max_per_address,
+            proxies,
+            groups: Mutex::default(),
             left: Notify::new(),
-        });
-        let everybody = Arc::new(Group {
-            counts: Arc::clone(&counts),
-            address: None,
-        });
-        Self { counts, everybody }
+        };
+        Self {
+            everybody: Arc::new(Group::Everybody(counts)),
+        }
     }
 
     /// Counts a connection that was just accepted.
-    pub(crate) fn seat(&self, peer: SocketAddr) -> (Seat, Room) {
-        let before = self.counts.connections.fetch_add(1, Ordering::Relaxed);
-        let mut room = if before >= self.counts.max_connections {
-            Room::Full
+    pub(crate) fn seat(&self, peer: IpAddr) -> (Seat, Room) {
+        let counts = self.counts();
+        let before = counts.connections.fetch_add(1, Ordering::Relaxed);
+        let mut seat = Seat(Place(Arc::clone(&self.everybody)));
+        let is_bounded = counts.max_per_address.is_some() && !counts.proxies.is_exempt(peer);
+        let mut room = if is_bounded {
+            self.name(&mut seat, peer)
         } else {
             Room::Seated
         };
-        let ip = peer.ip().to_canonical();
-        let group = match &self.counts.addresses {
-            Some(addresses) if !addresses.is_exempt(ip) => {
-                let mut groups = addresses.groups();
-                let (group, count) = groups.entry(ip).or_insert_with(|| {
-                    let counts = Arc::clone(&self.counts);
-                    let address = Some(ip);
-                    (Arc::new(Group { counts, address }), 0)
-                });
-                *count += 1;
-                if *count > addresses.max {
-                    room = Room::AddressFull;
-                }
-                Arc::clone(group)
-            }
-            _ => Arc::clone(&self.everybody),
-        };
-        (Seat(group), room)
+        if room == Room::Seated && before >= counts.max_connections {
+            room = Room::Full;
+        }
+        (seat, room)
+    }
+
+    /// Counts a connection with the address of its client, which is not the one that the kernel
+    /// knows.
+    pub(crate) fn name(&self, seat: &mut Seat, client: IpAddr) -> Room {
+        let (place, fits) = self.join(client, true);
+        seat.0 = place.expect("it joins where it need not fit");
+        if fits {
+            Room::Seated
+        } else {
+            Room::AddressFull
+        }
+    }
+
+    /// Counts a session with the address of its client, which came through a trusted proxy;
+    /// nothing where that has too many.
+    pub(crate) fn place(&self, client: IpAddr) -> Option<Place> {
+        self.join(client, false).0
+    }
+
+    /// Joins the others of an address, where that fits or must be; and whether it fits.
+    fn join(&self, address: IpAddr, always: bool) -> (Option<Place>, bool) {
+        let address = address.to_canonical();
+        let counts = self.counts();
+        let exempt = counts.proxies.is_exempt(address);
+        let max = counts.max_per_address.filter(|_| !exempt);
+        let mut groups = counts.groups();
+        let known = groups.get(&address).map_or(0, |(_, count)| *count);
+        let fits = max.is_none_or(|max| known < max);
+        if !fits && !always {
+            return (None, false);
+        }
+        let (group, count) = groups.entry(address).or_insert_with(|| {
+            let everybody = Arc::clone(&self.everybody);
+            (Arc::new(Group::Address { address, everybody }), 0)
+        });
+        *count += 1;
+        (Some(Place(Arc::clone(group))), fits)
     }
 
     /// Whether the next connection gets no seat.
     pub(crate) fn is_full(&self) -> bool {
-        self.connections() >= self.counts.max_connections
+        self.connections() >= self.counts().max_connections
     }
 
     /// Whether accepting must wait for somebody to leave.
     pub(crate) fn is_crowded(&self) -> bool {
-        self.connections() >= self.counts.max_connections + OVERFLOW
+        self.connections() >= self.counts().max_connections + OVERFLOW
     }
 
     /// Completes when somebody has left.
     pub(crate) async fn departure(&self) {
-        self.counts.left.notified().await;
+        self.counts().left.notified().await;
     }
 
     pub(crate) fn connections(&self) -> usize {
-        self.counts.connections.load(Ordering::Relaxed)
+        self.counts().connections.load(Ordering::Relaxed)
+    }
+
+    fn counts(&self) -> &Counts {
+        self.everybody.counts()
     }
 }
 
-impl Addresses {
+impl Counts {
     fn groups(&self) -> MutexGuard<'_, HashMap<IpAddr, (Arc<Group>, usize)>> {
         self.groups.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
 
-    fn is_exempt(&self, ip: IpAddr) -> bool {
-        ip.is_loopback() || self.trusted.iter().any(|network| network.contains(ip))
+impl Group {
+    fn everybody(self: &Arc<Self>) -> &Arc<Self> {
+        match &**self {
+            Self::Everybody(_) => self,
+            Self::Address { everybody, .. } => everybody,
+        }
+    }
+
+    fn counts(&self) -> &Counts {
+        match self {
+            Self::Everybody(counts) => counts,
+            Self::Address { everybody, .. } => everybody.counts(),
+        }
+    }
+}
+
+impl Place {
+    /// The address it is counted with.
+    pub(crate) fn address(&self) -> Option<IpAddr> {
+        match &*self.0 {
+            Group::Everybody(_) => None,
+            Group::Address { address, .. } => Some(*address),
+        }
+    }
+}
+
+impl Seat {
+    /// The address it is counted with, if it is with one.
+    pub(crate) fn address(&self) -> Option<IpAddr> {
+        self.0.address()
+    }
+
+    /// Counts a proxy's connection with the client for whom it is used now.
+    pub(crate) fn lend(&mut self, place: Place) {
+        self.0 = place;
+    }
+
+    /// The client is done with the proxy's connection.
+    pub(crate) fn give_back(&mut self) {
+        let everybody = Arc::clone(self.0.0.everybody());
+        self.0 = Place(everybody);
     }
 }
 
 impl Drop for Seat {
     fn drop(&mut self) {
-        let Group { counts, address } = &*self.0;
+        let counts = self.0.0.counts();
         let before = counts.connections.fetch_sub(1, Ordering::Relaxed);
         if before >= counts.max_connections {
             counts.left.notify_waiters();
             counts.left.notify_one();
         }
-        if let (Some(addresses), Some(address)) = (&counts.addresses, address) {
-            let mut groups = addresses.groups();
-            if let Some((_, count)) = groups.get_mut(address) {
-                *count -= 1;
-                if *count == 0 {
-                    groups.remove(address);
-                }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let Group::Address { address, everybody } = &*self.0 else {
+            return;
+        };
+        let mut groups = everybody.counts().groups();
+        if let Some((_, count)) = groups.get_mut(address) {
+            *count -= 1;
+            if *count == 0 {
+                groups.remove(address);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Kind, Network};
+
+    fn census(max_per_address: Option<usize>) -> Census {
+        let proxies = Proxies::new(vec![Network::read("10.0.0.0/8").unwrap()]);
+        Census::new(100, max_per_address, Arc::new(proxies))
+    }
+
+    fn ip(text: &str) -> IpAddr {
+        text.parse().unwrap()
+    }
+
+    fn addresses(census: &Census) -> usize {
+        census.counts().groups().len()
+    }
+
+    #[test]
+    fn direct_and_forwarded_connections_of_an_address_are_counted_together() {
+        let census = census(Some(2));
+        let (direct, room) = census.seat(ip("203.0.113.9"));
+        assert_eq!(room, Room::Seated);
+        let forwarded = census.place(ip("203.0.113.9")).unwrap();
+        assert!(census.place(ip("203.0.113.9")).is_none());
+        let (late, room) = census.seat(ip("203.0.113.9"));
+        assert_eq!(room, Room::AddressFull);
+        assert!(census.place(ip("203.0.113.10")).is_some());
+        drop((direct, late));
+        assert!(census.place(ip("203.0.113.9")).is_some());
+        drop(forwarded);
+        assert_eq!((addresses(&census), census.connections()), (0, 0));
+    }
+
+    #[test]
+    fn proxies_and_this_machine_are_never_bounded() {
+        let census = census(Some(1));
+        for address in ["10.0.0.1", "::ffff:10.0.0.1", "127.0.0.1", "::1"] {
+            let seats: Vec<_> = (0..5).map(|_| census.seat(ip(address))).collect();
+            assert!(seats.iter().all(|(_, room)| *room == Room::Seated));
+            let places: Vec<_> = (0..5).map(|_| census.place(ip(address))).collect();
+            assert!(places.iter().all(Option::is_some));
+        }
+    }
+
+    #[test]
+    fn a_lent_connection_is_counted_with_its_client_until_it_is_given_back() {
+        let census = census(Some(1));
+        let (mut seat, _) = census.seat(ip("10.0.0.1"));
+        assert_eq!(seat.address(), None);
+        seat.lend(census.place(ip("203.0.113.9")).unwrap());
+        assert_eq!(seat.address(), Some(ip("203.0.113.9")));
+        assert!(census.place(ip("203.0.113.9")).is_none());
+        assert_eq!(census.connections(), 1);
+        seat.give_back();
+        assert_eq!((seat.address(), census.connections()), (None, 1));
+        assert!(census.place(ip("203.0.113.9")).is_some());
+    }
+
+    #[test]
+    fn a_named_connection_is_counted_with_its_client_for_its_life() {
+        let census = census(Some(1));
+        let (mut first, _) = census.seat(ip("10.0.0.1"));
+        let (mut second, _) = census.seat(ip("10.0.0.1"));
+        assert_eq!(census.name(&mut first, ip("203.0.113.9")), Room::Seated);
+        let room = census.name(&mut second, ip("203.0.113.9"));
+        assert_eq!(room, Room::AddressFull);
+        drop(first);
+        drop(second);
+        assert_eq!((addresses(&census), census.connections()), (0, 0));
+    }
+
+    #[test]
+    fn a_seat_is_one_word() {
+        assert_eq!(size_of::<Option<Seat>>(), size_of::<usize>());
     }
 }

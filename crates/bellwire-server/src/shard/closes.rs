@@ -1,5 +1,7 @@
 //! One log line per connection that ends, sampled so that a storm does not drown the log.
 
+use std::net::IpAddr;
+
 use bellwire_core::shard::Departure;
 
 /// Lines per second.
@@ -14,7 +16,13 @@ pub(crate) struct CloseLog {
 }
 
 impl CloseLog {
-    pub(crate) fn note(&mut self, departure: &Departure, now: u64) {
+    /// Writes one, unless there were many in this second. `client` is asked for what is written only.
+    pub(crate) fn note(
+        &mut self,
+        departure: &Departure,
+        client: impl FnOnce() -> Option<IpAddr>,
+        now: u64,
+    ) {
         let second = now / 1_000;
         if second != self.second {
             self.second = second;
@@ -29,6 +37,7 @@ impl CloseLog {
         tracing::info!(
             connection = %departure.id,
             transport = departure.transport.as_str(),
+            address = client().map(tracing::field::display),
             cause = departure.cause.as_str(),
             age_ms = departure.age_ms,
             skipped,

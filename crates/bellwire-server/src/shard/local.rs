@@ -24,12 +24,16 @@ use tokio::sync::{Notify, oneshot};
 
 use super::{
     accept,
-    census::Census,
+    census::{Census, Place},
     inbox::{Inbox, Post},
     outcomes::{Outcome, Outcomes},
     sockets::{Epoll, Happened, Idle},
 };
-use crate::{access::Gate, config::Config, drain::DrainState};
+use crate::{
+    access::{Gate, Proxies},
+    config::Config,
+    drain::DrainState,
+};
 
 /// Sockets read per turn.
 const READS: usize = 64;
@@ -45,6 +49,7 @@ pub(crate) struct Shared {
     pub(crate) settings: Settings,
     pub(crate) inboxes: Vec<Inbox>,
     pub(crate) census: Arc<Census>,
+    pub(crate) proxies: Arc<Proxies>,
     pub(crate) drain: DrainState,
     pub(crate) clock: Clock,
     pub(crate) dev_key: Option<String>,
@@ -74,6 +79,14 @@ impl Clock {
     }
 }
 
+/// What a route opens: the session, and where it came through a trusted proxy the place of its
+/// client.
+#[derive(Debug)]
+pub(crate) struct Session {
+    pub(crate) open: Open,
+    pub(crate) place: Option<Place>,
+}
+
 /// See the module.
 pub(crate) struct Local {
     pub(crate) shared: Arc<Shared>,
@@ -88,6 +101,8 @@ pub(crate) struct Local {
     refusals: RefCell<BTreeMap<&'static str, u64>>,
     /// Transports that clients gave up, by reason.
     fallbacks: RefCell<BTreeMap<&'static str, u64>>,
+    /// Requests whose trusted proxy did not say for whom.
+    malformed_forwarded: Cell<u64>,
     id: usize,
     last_tick: Cell<u64>,
     /// The time of the turn under way: read once, and a turn itself tells whether there is more to do.
@@ -124,6 +139,7 @@ impl Local {
             head: RefCell::new(Rc::from([])),
             refusals: RefCell::default(),
             fallbacks: RefCell::default(),
+            malformed_forwarded: Cell::new(0),
             id,
             last_tick: Cell::new(0),
             turn: Cell::new(None),
@@ -213,10 +229,14 @@ impl Local {
     pub(super) fn take_over(
         &self,
         idle: Idle,
-        open: impl FnOnce(SocketKey) -> Open,
+        open: impl FnOnce(SocketKey) -> Session,
     ) -> std::io::Result<()> {
         let socket = self.with(|shard, _| shard.sockets().insert(idle))?;
-        self.open(socket, open(socket));
+        let Session { open, place } = open(socket);
+        if let Some(place) = place {
+            self.with(|shard, _| shard.sockets().lend(socket, place));
+        }
+        self.open(socket, open);
         Ok(())
     }
 
@@ -266,8 +286,9 @@ impl Local {
         &self,
         pipe: Rc<RefCell<super::Pipe>>,
         peer: SocketAddr,
+        place: Option<Place>,
     ) -> SocketKey {
-        self.with(|shard, _| shard.sockets().insert_pipe(pipe, peer))
+        self.with(|shard, _| shard.sockets().insert_pipe(pipe, peer, place))
     }
 
     pub(super) fn pipe_has_room(&self, socket: SocketKey) {
@@ -382,6 +403,16 @@ impl Local {
     /// Transports that clients gave up, by reason.
     pub(crate) fn fallbacks(&self) -> BTreeMap<&'static str, u64> {
         self.fallbacks.borrow().clone()
+    }
+
+    /// Counts a request whose trusted proxy did not say for whom.
+    pub(crate) fn count_malformed_forwarded(&self) {
+        self.malformed_forwarded.update(|count| count + 1);
+    }
+
+    /// Requests whose trusted proxy did not say for whom.
+    pub(crate) fn malformed_forwarded(&self) -> u64 {
+        self.malformed_forwarded.get()
     }
 
     /// Gives sockets whose next request has begun back to the HTTP library.

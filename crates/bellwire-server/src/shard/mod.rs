@@ -8,6 +8,7 @@
 mod accept;
 mod census;
 mod closes;
+mod door;
 mod driver;
 mod inbox;
 mod local;
@@ -18,9 +19,9 @@ mod thread;
 
 pub(crate) use self::{
     accept::{Accepted, Streaming, never},
-    census::{Census, Room},
+    census::{Census, Place, Room},
     inbox::Inbox,
-    local::{Clock, Local, Shared, on_all as local_on_all, random_u64},
+    local::{Clock, Local, Session, Shared, on_all as local_on_all, random_u64},
     outcomes::Outcome,
     pipe::{Pipe, PipeBody},
     thread::{MakeEngine, ShardSeed, spawn},

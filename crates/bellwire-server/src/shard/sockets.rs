@@ -9,7 +9,7 @@ use std::{
     collections::VecDeque,
     fmt,
     io::{self, IoSlice, Read, Write},
-    net::{SocketAddr, TcpStream},
+    net::{IpAddr, SocketAddr, TcpStream},
     os::fd::OwnedFd,
     rc::Rc,
     time::Duration,
@@ -24,7 +24,11 @@ use rustix::{
 };
 use slab::Slab;
 
-use super::{census::Seat, closes::CloseLog, pipe::Pipe};
+use super::{
+    census::{Place, Seat},
+    closes::CloseLog,
+    pipe::Pipe,
+};
 
 /// Events taken from the kernel at once.
 const EVENTS: usize = 256;
@@ -63,6 +67,8 @@ struct Slot {
     ended: bool,
     /// Whether bytes wait for the next request instead of being read: a held poll.
     holds_input: bool,
+    /// Whether the seat is a client's, on a connection of a proxy.
+    lent: bool,
 }
 
 /// What few sockets have.
@@ -70,8 +76,8 @@ struct Slot {
 enum Rare {
     /// Bytes that were read behind the request.
     Leftover(Vec<u8>),
-    /// A response body instead of a socket, and whose.
-    Pipe(Rc<RefCell<Pipe>>, SocketAddr),
+    /// A response body instead of a socket, whose, and the client's place where a proxy asked.
+    Pipe(Rc<RefCell<Pipe>>, SocketAddr, Option<Place>),
 }
 
 impl Slot {
@@ -86,6 +92,7 @@ impl Slot {
             queued: false,
             ended: false,
             holds_input: false,
+            lent: false,
         }
     }
 
@@ -101,7 +108,7 @@ impl Slot {
 
     fn pipe(&self) -> Option<&RefCell<Pipe>> {
         match self.rare.as_deref()? {
-            Rare::Pipe(pipe, _) => Some(pipe),
+            Rare::Pipe(pipe, ..) => Some(pipe),
             Rare::Leftover(_) => None,
         }
     }
@@ -178,10 +185,15 @@ impl Epoll {
     }
 
     /// Takes the writing end of a response body in.
-    pub(crate) fn insert_pipe(&mut self, pipe: Rc<RefCell<Pipe>>, peer: SocketAddr) -> SocketKey {
+    pub(crate) fn insert_pipe(
+        &mut self,
+        pipe: Rc<RefCell<Pipe>>,
+        peer: SocketAddr,
+        place: Option<Place>,
+    ) -> SocketKey {
         self.generation = self.generation.wrapping_add(1);
         let slot = Slot {
-            rare: Some(Box::new(Rare::Pipe(pipe, peer))),
+            rare: Some(Box::new(Rare::Pipe(pipe, peer, place))),
             ..Slot::new(self.generation)
         };
         SocketKey::try_from(self.slots.insert(slot)).expect("fewer than 2^32 sockets")
@@ -197,13 +209,46 @@ impl Epoll {
         }
     }
 
-    /// The other side's address, unless it is gone. The kernel knows it, so no slot keeps it.
-    pub(crate) fn peer(&self, socket: SocketKey) -> Option<SocketAddr> {
-        let slot = self.slots.get(socket as usize)?;
-        match slot.rare.as_deref() {
-            Some(Rare::Pipe(_, peer)) => Some(*peer),
-            _ => slot.stream.as_ref()?.peer_addr().ok(),
+    /// Counts a proxy's connection with its client while the session lives that opens on it.
+    pub(crate) fn lend(&mut self, socket: SocketKey, place: Place) {
+        let slot = &mut self.slots[socket as usize];
+        if let Some(seat) = &mut slot.seat {
+            seat.lend(place);
+            slot.lent = true;
         }
+    }
+
+    /// The client's address, unless it is gone. Where nobody else named it the kernel knows it, and
+    /// its port, so no slot keeps it.
+    pub(crate) fn client(&self, socket: SocketKey) -> Option<(IpAddr, Option<u16>)> {
+        let slot = self.slots.get(socket as usize)?;
+        let (peer, named) = match slot.rare.as_deref() {
+            Some(Rare::Pipe(_, peer, place)) => {
+                (Some(*peer), place.as_ref().and_then(Place::address))
+            }
+            _ => {
+                let stream = slot.stream.as_ref()?;
+                let named = slot.seat.as_ref().and_then(Seat::address);
+                (stream.peer_addr().ok(), named)
+            }
+        };
+        match (named, peer) {
+            (Some(named), Some(peer)) if peer.ip().to_canonical() != named => Some((named, None)),
+            (_, Some(peer)) => Some((peer.ip(), Some(peer.port()))),
+            (Some(named), None) => Some((named, None)),
+            (None, None) => None,
+        }
+    }
+
+    /// The addresses of some clients, about `at_most`, spread over all of them; and of how many.
+    pub(crate) fn sample(&self, at_most: usize) -> (usize, Vec<IpAddr>) {
+        let step = self.slots.len().div_ceil(at_most.max(1)).max(1);
+        let some = self.slots.iter().step_by(step);
+        let clients = some.filter_map(|(key, _)| {
+            let key = SocketKey::try_from(key).ok()?;
+            self.client(key).map(|(address, _)| address)
+        });
+        (self.slots.len(), clients.collect())
     }
 
     /// Takes what was read behind the request.
@@ -426,12 +471,20 @@ impl Sockets for Epoll {
     }
 
     fn release(&mut self, socket: SocketKey, release: Release, departure: &Departure) {
-        self.closes.note(departure, self.now);
+        let mut closes = std::mem::take(&mut self.closes);
+        let client = || self.client(socket).map(|(address, _)| address);
+        closes.note(departure, client, self.now);
+        self.closes = closes;
         let slot = &mut self.slots[socket as usize];
         if let Some(pipe) = slot.pipe() {
             pipe.borrow_mut().end();
         } else if release == Release::Reuse && self.keep_alive_ms > 0 {
             slot.connection = None;
+            if std::mem::take(&mut slot.lent)
+                && let Some(seat) = &mut slot.seat
+            {
+                seat.give_back();
+            }
             if slot.rare.is_some() || slot.readable {
                 self.returned.push_back(socket);
             } else {

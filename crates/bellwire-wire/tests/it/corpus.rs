@@ -35,6 +35,11 @@ fn the_handshake_corpus_holds() {
 }
 
 #[test]
+fn the_proxy_header_corpus_holds() {
+    replay("proxy_header", crate::proxy_header_check::check);
+}
+
+#[test]
 fn the_sse_parser_corpus_holds() {
     replay("sse_parser", crate::sse_check::check);
 }

@@ -10,6 +10,7 @@ mod footprint;
 mod frame_round_trip;
 mod frame_rules;
 mod handshake;
+mod proxy_header;
 mod tungstenite;
 
 mod sse_round_trip;
@@ -51,3 +52,10 @@ mod extensions_check;
 )]
 #[path = "../../../../fuzz/src/inflate.rs"]
 mod inflate_check;
+
+#[expect(
+    unreachable_pub,
+    reason = "public in the fuzz crate, which owns the file"
+)]
+#[path = "../../../../fuzz/src/proxy_header.rs"]
+mod proxy_header_check;

@@ -7,6 +7,7 @@ mod autobahn;
 mod behaviour;
 mod bench;
 mod compression;
+mod door;
 mod drain;
 mod footprint;
 mod handshakes;

@@ -1,0 +1,86 @@
+//! The same through nginx and HAProxy as they are installed.
+
+use bellwire_testkit::{frontend::Frontend, http::Link};
+
+use super::{STRANGER, behind_a_proxy, opened, stream};
+use crate::malformed::problem;
+
+/// nginx as the guide has it, for clients whose address is in `x-test-client`: they are to it as if
+/// they connected from there.
+fn nginx(server: std::net::SocketAddr) -> Frontend {
+    Frontend::nginx(&format!(
+        "server {{
+           listen LISTEN;
+           set_real_ip_from 127.0.0.1;
+           real_ip_header X-Test-Client;
+           location / {{
+             proxy_pass http://{server};
+             proxy_http_version 1.1;
+             proxy_set_header Host $host;
+             proxy_set_header Upgrade $http_upgrade;
+             proxy_set_header Connection $http_connection;
+             proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
+             proxy_set_header Forwarded \"\";
+           }}
+         }}"
+    ))
+}
+
+#[test]
+fn bounds_count_real_clients_through_nginx_whatever_they_say_themselves() {
+    let secured = behind_a_proxy(&[]);
+    let nginx = nginx(secured.server.address());
+    let from = |client: &str, path: &str| stream(path).header("x-test-client", client);
+    let mut open = Vec::new();
+    for path in ["/v1/sse", "/v1/ws"] {
+        for client in ["203.0.113.1", "203.0.113.2"] {
+            let (link, head) = opened(nginx.address(), &from(client, path));
+            assert!(matches!(head.status, 200 | 101), "{}", head.status);
+            open.push(link);
+        }
+    }
+    let both = ["203.0.113.1", "203.0.113.1", "203.0.113.2", "203.0.113.2"];
+    secured.await_addresses(&both);
+    // Who claims to be somebody else is still counted as who it is.
+    for header in ["x-forwarded-for", "forwarded"] {
+        let claim = if header == "forwarded" {
+            "for=192.0.2.7"
+        } else {
+            "192.0.2.7"
+        };
+        let request = from("203.0.113.1", "/v1/ws").header(header, claim);
+        let answer = request.send(nginx.address());
+        assert_eq!(answer.status(), 429, "{}", answer.text());
+        assert_eq!(problem(&answer)["code"], "too_many_connections");
+        let events = from("203.0.113.1", "/v1/sse").header(header, claim);
+        let answer = events.send(nginx.address());
+        assert_eq!(
+            (answer.status(), answer.text().starts_with("retry: ")),
+            (200, true)
+        );
+    }
+    let (_third, head) = opened(nginx.address(), &from("203.0.113.3", "/v1/sse"));
+    assert_eq!(head.status, 200);
+    secured.await_addresses(&[&both[..], &["203.0.113.3"]].concat());
+    drop(open);
+    secured.await_addresses(&["203.0.113.3"]);
+}
+
+#[test]
+fn haproxy_names_clients_by_both_versions_of_the_protocol() {
+    for word in ["send-proxy", "send-proxy-v2"] {
+        let secured = behind_a_proxy(&["--proxy-protocol"]);
+        let server = secured.server.address();
+        let haproxy = Frontend::haproxy(&format!(
+            "listen main\n  mode tcp\n  bind LISTEN\n  server bellwire {server} {word}"
+        ));
+        let mut link = Link::connect_from(STRANGER, haproxy.address());
+        link.send(&stream("/v1/ws"));
+        assert_eq!(link.head().status, 101, "{word}");
+        assert_eq!(secured.addresses(), ["127.0.0.2"]);
+        let mut spoofing = Link::connect_from(STRANGER, haproxy.address());
+        spoofing.send(&stream("/v1/sse").header("x-forwarded-for", "192.0.2.1"));
+        assert_eq!(spoofing.head().status, 200);
+        assert_eq!(secured.addresses(), ["127.0.0.2", "127.0.0.2"]);
+    }
+}
