@@ -6,6 +6,7 @@
 mod body;
 mod channels;
 mod connections;
+mod deflate;
 mod items;
 #[cfg(test)]
 mod openapi;

@@ -328,6 +328,7 @@ pub(super) fn open(
         grants: ready.grants,
         head,
         poll,
+        contexts: None,
     }
 }
 
