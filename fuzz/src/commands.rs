@@ -171,6 +171,7 @@ fn open() -> Open {
         grants: Vec::new(),
         head: Vec::new(),
         poll: None,
+        contexts: None,
     }
 }
 

@@ -1,13 +1,14 @@
 //! `cargo xtask check`: checks everything, with one command. People and CI run the same.
 //!
-//! The steps are in [`steps`], what they need of the machine in [`needs`]; [`counts`] is a command
-//! of its own, too. Knows nothing of the project beyond paths; what must hold of the tree itself is
+//! The steps are in [`steps`], what they need of the machine in [`needs`]; [`counts`] and
+//! [`autobahn`] are commands of their own, too. Knows nothing of the project beyond paths; what must hold of the tree itself is
 //! in the tests beside.
 #![expect(
     clippy::print_stdout,
     reason = "a command whose output is for people and CI logs"
 )]
 
+mod autobahn;
 mod counts;
 mod needs;
 mod steps;
@@ -25,6 +26,7 @@ use self::steps::{Outcome, STEPS};
 const USAGE: &str = "\
 cargo xtask check [--install] [--quick]
 cargo xtask counts [--write]
+cargo xtask autobahn [INDEX]
 
 check: everything
   --install   install what the tests need and is missing: Debian packages by apt-get (as root),
@@ -32,7 +34,10 @@ check: everything
   --quick     leave out documentation, instruction counts, browser tests and fuzzing
 
 counts: the instructions of the hot functions, against bench/instructions.json
-  --write     write the counts into that file instead";
+  --write     write the counts into that file instead
+
+autobahn: every case of the Autobahn suite against the release build, for docs/autobahn.md; with
+the index.json of such a run, only the page";
 
 /// What was asked for.
 #[derive(Clone, Copy, Debug, Default)]
@@ -59,6 +64,9 @@ fn run_command() -> Result<()> {
         Some("check") => check(&repository(), read_options(&rest)?),
         Some("counts") if rest.is_empty() => counts::counts(&repository(), false),
         Some("counts") if rest == ["--write"] => counts::counts(&repository(), true),
+        Some("autobahn") if rest.len() <= 1 => {
+            autobahn::autobahn(&repository(), rest.first().map(String::as_str))
+        }
         _ => bail!("say what to do\n\n{USAGE}"),
     }
 }

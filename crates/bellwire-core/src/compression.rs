@@ -1,10 +1,7 @@
-//! What one shard compresses and decompresses with, for all of its WebSockets: an idle connection
-//! holds nothing of it. Called where publications are encoded and where messages are received;
-//! must not know connections.
+//! What one shard compresses with, for all of its WebSockets: no connection holds anything of it.
+//! Called where publications are encoded; must not know connections.
 
-use bellwire_wire::websocket::{
-    Compressor, Decompressor, Event, MessageKind, Opcode, Violation, WindowBits, encode_frame,
-};
+use bellwire_wire::websocket::{Compressor, Opcode, WindowBits, encode_frame};
 
 /// Shorter payloads go out as they are: the saving would be smaller than a packet's head.
 const MIN_BYTES: usize = 128;
@@ -59,36 +56,5 @@ impl Compressors {
     #[must_use]
     pub fn count(&self) -> u64 {
         self.count
-    }
-}
-
-/// The decompressor, made when it is first needed.
-#[derive(Debug, Default)]
-pub struct Inflater {
-    decompressor: Option<Box<Decompressor>>,
-}
-
-impl Inflater {
-    /// The message of at most `limit` bytes that `payload` stands for.
-    ///
-    /// # Errors
-    /// See [`Decompressor::message`].
-    pub fn message(
-        &mut self,
-        kind: MessageKind,
-        payload: &[u8],
-        limit: usize,
-    ) -> Result<Event<'_>, Violation> {
-        let decompressor = self
-            .decompressor
-            .get_or_insert_with(|| Box::new(Decompressor::new(false)));
-        decompressor.message(kind, payload, limit)
-    }
-
-    /// Gives back what a long message took.
-    pub fn release(&mut self) {
-        if let Some(decompressor) = &mut self.decompressor {
-            decompressor.release();
-        }
     }
 }

@@ -67,6 +67,7 @@ fn open(shard: &mut Shard<Sinks>, socket: SocketKey, channel: &str, access: &Arc
         grants: Vec::new(),
         head: Vec::new(),
         poll: None,
+        contexts: None,
     };
     shard.open(open, NOW);
 }

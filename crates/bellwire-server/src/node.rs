@@ -188,6 +188,7 @@ fn share(config: Config, shards: usize, policy: &Policy) -> Shared {
             bytes: limits.max_catchup_bytes,
         },
         catchup_bytes: limits.catchup_bytes / shards,
+        compression_memory: limits.compression_memory / shards,
         slow_consumer: match config.slow_consumer {
             SlowConsumer::Gap => SlowConsumerPolicy::Continue,
             SlowConsumer::Close => SlowConsumerPolicy::Close,

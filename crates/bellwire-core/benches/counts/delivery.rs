@@ -123,6 +123,7 @@ impl Node {
             grants: Vec::new(),
             head: Vec::new(),
             poll: None,
+            contexts: None,
         };
         self.shard.open(open, NOW)
     }

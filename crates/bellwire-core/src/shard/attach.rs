@@ -13,6 +13,7 @@ use super::{
         Connection, ConnectionId, ConnectionRef, Held, Ix, Name, Phase, Poll, Subscription,
         Transport, Wish,
     },
+    contexts::Contexts,
     replies::{Asked, CommandError},
     settings::PlantedFault,
 };
@@ -53,6 +54,8 @@ pub struct Open {
     pub head: Vec<u8>,
     /// For polls.
     pub poll: Option<Poll>,
+    /// For WebSockets with a plain format on which that was agreed.
+    pub contexts: Option<Contexts>,
 }
 
 impl Attaching {
@@ -86,6 +89,7 @@ impl<S: Sockets> Shard<S> {
             cursor,
             access,
             grants,
+            contexts,
             ..
         } = open;
         let drawn = self.random.within(1, u64::from(u32::MAX));
@@ -99,7 +103,10 @@ impl<S: Sockets> Shard<S> {
             format,
             visible_heartbeats: open.visible_heartbeats,
         };
-        let connection = Connection::new(name, access, grants, now.mono);
+        let mut connection = Connection::new(name, access, grants, now.mono);
+        if let Some(contexts) = contexts {
+            connection.put_contexts(Box::new(contexts));
+        }
         let ix = Ix::try_from(self.connections.insert(connection)).expect("fewer than 2^32");
         self.stats.opened[transport as usize] += 1;
         if !open.head.is_empty() {

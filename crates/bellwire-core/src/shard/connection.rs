@@ -6,10 +6,10 @@
 use std::{collections::VecDeque, fmt, mem, num::NonZeroU32, rc::Rc, sync::Arc};
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use bellwire_wire::websocket::Decoder;
+use bellwire_wire::websocket::{Decoder, Decompressor};
 use smallvec::SmallVec;
 
-use super::{SocketKey, attach::Attaching, report::Cause, wheel::Coarse};
+use super::{SocketKey, attach::Attaching, contexts::Contexts, report::Cause, wheel::Coarse};
 use crate::{
     access::{Access, Grant},
     cursor::Cursor,
@@ -248,6 +248,7 @@ struct Extra {
     output: Output,
     reading: Option<Box<Reading>>,
     grants: Vec<Grant>,
+    contexts: Option<Box<Contexts>>,
 }
 
 /// A connection.
@@ -399,13 +400,52 @@ impl Connection {
         self.phase.is_none() && self.extra.is_none() && !self.flags.paused
     }
 
+    /// To be put back with [`Connection::put_contexts`].
+    pub(super) fn take_contexts(&mut self) -> Option<Box<Contexts>> {
+        self.extra.as_mut()?.contexts.take()
+    }
+
+    pub(super) fn put_contexts(&mut self, contexts: Box<Contexts>) {
+        self.extra.get_or_insert_default().contexts = Some(contexts);
+    }
+
+    /// To be put back with [`Connection::put_decompressor`].
+    pub(super) fn take_decompressor(&mut self) -> Option<Box<Decompressor>> {
+        self.extra.as_mut()?.contexts.as_mut()?.decompressor.take()
+    }
+
+    pub(super) fn put_decompressor(&mut self, decompressor: Box<Decompressor>) {
+        if let Some(extra) = &mut self.extra
+            && let Some(contexts) = &mut extra.contexts
+        {
+            contexts.decompressor = Some(decompressor);
+        }
+    }
+
+    fn contexts(&self) -> Option<&Contexts> {
+        self.extra.as_ref()?.contexts.as_deref()
+    }
+
+    /// Whether its messages refer to those before.
+    pub(super) fn compresses(&self) -> bool {
+        self.contexts().is_some_and(Contexts::compresses)
+    }
+
+    /// Whether it may send compressed messages.
+    pub(super) fn may_compress(&self) -> bool {
+        self.name.format.window().is_some() || self.contexts().is_some()
+    }
+
     pub(super) fn is_closing(&self) -> bool {
         matches!(self.phase.as_deref(), Some(Phase::Closing { .. }))
     }
 
     fn tidy(&mut self) {
         self.extra.take_if(|extra| {
-            extra.output.is_empty() && extra.reading.is_none() && extra.grants.is_empty()
+            extra.output.is_empty()
+                && extra.reading.is_none()
+                && extra.grants.is_empty()
+                && extra.contexts.is_none()
         });
     }
 }

@@ -3,12 +3,13 @@
 use std::mem;
 
 use bellwire_wire::websocket::{
-    Decoder, Event, Limits, MessageKind, Opcode, Role, Violation, close, encode_frame,
+    Decoder, Decompressor, Event, Limits, MessageKind, Opcode, Role, Violation, close, encode_frame,
 };
 
 use super::{
     Cause, ConnectionRef, Shard, Sockets,
     connection::{Ix, Output, Phase, Reading, Transport},
+    contexts,
     settings::PlantedFault,
     wheel::Coarse,
 };
@@ -109,8 +110,8 @@ impl<S: Sockets> Shard<S> {
     /// What a connection may send: how much, and whether compressed.
     fn decoding(&self, ix: Ix) -> (Limits, bool) {
         let max_message = self.max_message(ix);
-        let format = self.connections[ix as usize].name.format;
-        (Limits { max_message }, format.window().is_some())
+        let may_compress = self.connections[ix as usize].may_compress();
+        (Limits { max_message }, may_compress)
     }
 
     fn decode(&mut self, connection: ConnectionRef, bytes: &mut [u8]) {
@@ -121,7 +122,9 @@ impl<S: Sockets> Shard<S> {
         let mut rest = bytes;
         loop {
             let outcome = match decoder.decode(&mut rest) {
-                Ok(Some(Event::Compressed(kind, payload))) => self.inflate(ix, kind, payload),
+                Ok(Some(Event::Compressed(kind, payload))) => {
+                    self.inflate(connection, kind, payload)
+                }
                 Ok(Some(event)) => {
                     self.event(ix, event);
                     Ok(())
@@ -162,14 +165,27 @@ impl<S: Sockets> Shard<S> {
     }
 
     /// Deals with a message that came compressed.
-    fn inflate(&mut self, ix: Ix, kind: MessageKind, payload: &[u8]) -> Result<(), Violation> {
+    fn inflate(
+        &mut self,
+        connection: ConnectionRef,
+        kind: MessageKind,
+        payload: &[u8],
+    ) -> Result<(), Violation> {
+        let ix = connection.ix;
         let limit = self.max_message(ix);
-        let mut inflater = mem::take(&mut self.inflater);
-        let outcome = inflater
-            .message(kind, payload, limit)
-            .map(|event| self.event(ix, event));
-        inflater.release();
-        self.inflater = inflater;
+        let own = self.connection(ix).take_decompressor();
+        let is_own = own.is_some();
+        let mut decompressor = own
+            .or_else(|| self.decompressor.take())
+            .unwrap_or_else(|| Box::new(Decompressor::new(false)));
+        let message = decompressor.message(kind, payload, limit);
+        let outcome = message.map(|event| self.event(ix, event));
+        decompressor.release();
+        if !is_own {
+            self.decompressor = Some(decompressor);
+        } else if let Some(found) = self.find_mut(connection) {
+            found.put_decompressor(decompressor);
+        }
         outcome
     }
 
@@ -217,7 +233,12 @@ impl<S: Sockets> Shard<S> {
 
     /// Returns a message as it came.
     fn echo(&mut self, ix: Ix, opcode: Opcode, payload: &[u8]) {
-        let window = self.connections[ix as usize].name.format.window();
+        let connection = self.connection(ix);
+        if connection.compresses() {
+            self.stats.compressions += contexts::echo(connection, opcode, payload);
+            return self.make_ready(ix);
+        }
+        let window = connection.name.format.window();
         let mut frame = Vec::new();
         match window {
             Some(window) => {

@@ -13,7 +13,7 @@ impl<S: Sockets> Shard<S> {
     #[must_use]
     pub fn stats(&self) -> Stats {
         Stats {
-            compressions: self.flush.spare.compressors.count(),
+            compressions: self.stats.compressions + self.flush.spare.compressors.count(),
             ..self.stats.clone()
         }
     }

@@ -20,6 +20,7 @@ mod attach;
 mod channels;
 mod commands;
 pub mod connection;
+mod contexts;
 mod flush;
 mod input;
 mod leave;
@@ -39,6 +40,7 @@ mod words;
 
 use std::{collections::VecDeque, fmt, mem};
 
+use bellwire_wire::websocket::Decompressor;
 use slab::Slab;
 
 pub use self::{
@@ -46,6 +48,7 @@ pub use self::{
     attach::Open,
     commands::history_start,
     connection::{ConnectionId, ConnectionRef, Poll, Transport},
+    contexts::Contexts,
     input::Input,
     replies::publish_error_code,
     report::{Cause, ConnectionInfo, Departure, Gauges, Stats},
@@ -53,12 +56,12 @@ pub use self::{
     sockets::{Release, Sent, SocketKey, Sockets},
 };
 use self::{
-    channels::Channels, connection::Connection, flush::Flush, replies::Asked, wheel::Wheel,
+    channels::Channels, connection::Connection, contexts::Room, flush::Flush, replies::Asked,
+    wheel::Wheel,
 };
 use crate::{
     access::Authenticator,
     channel::Channel,
-    compression::Inflater,
     engine::{Backplane, Draft, Message, Outbox, Reply, Request, ShardId, Token},
     time::Now,
 };
@@ -73,7 +76,10 @@ pub struct Shard<S> {
     channels: Channels,
     link: Link,
     flush: Flush,
-    inflater: Inflater,
+    /// For messages that stand alone, made when it is first needed.
+    decompressor: Option<Box<Decompressor>>,
+    /// For connections whose messages do not.
+    room: Room,
     wheel: Wheel,
     stats: Stats,
     now: Now,
@@ -126,7 +132,6 @@ impl<S: Sockets> Shard<S> {
         Self {
             id,
             flush: Flush::new(settings.catchup_bytes),
-            settings,
             sockets,
             authenticator,
             connections: Slab::new(),
@@ -137,7 +142,9 @@ impl<S: Sockets> Shard<S> {
                 local: VecDeque::new(),
                 remote: Outbox::new(),
             },
-            inflater: Inflater::default(),
+            decompressor: None,
+            room: Room::new(settings.compression_memory),
+            settings,
             wheel: Wheel::new(now.mono),
             stats: Stats::default(),
             now,

@@ -39,6 +39,8 @@ pub struct Settings {
     pub max_catchup: MaxCatchup,
     /// Payload bytes in pages of the log, for this shard.
     pub catchup_bytes: usize,
+    /// Bytes for connections that remember messages they compressed, for this shard.
+    pub compression_memory: usize,
     /// Bytes of replies waiting for one connection, above which its socket is not read.
     pub max_output_bytes: usize,
     /// Bytes of messages in one poll answer or history page; one message always fits.
@@ -74,6 +76,7 @@ impl Default for Settings {
             max_echo_bytes: 16 << 20,
             max_catchup: MaxCatchup::default(),
             catchup_bytes: 64 << 20,
+            compression_memory: 64 << 20,
             max_output_bytes: 16 << 10,
             max_answer_bytes: 1 << 20,
             slow_consumer: SlowConsumerPolicy::Continue,

@@ -9,6 +9,7 @@ use super::{
     Cause, Release, Sent, Shard, Sockets,
     channels::{Channels, Source},
     connection::{Connection, ConnectionRef, Ix, Output, Phase, Transport},
+    contexts,
     settings::PlantedFault,
     wheel::Coarse,
 };
@@ -23,24 +24,30 @@ const SEND_BYTES: usize = 64 << 10;
 const SEND_PIECES: usize = 16;
 
 /// Publications of one channel, on their way to one connection.
-struct Piece {
-    chunk: SharedChunk,
-    run: Run,
+pub(super) struct Piece {
+    pub(super) chunk: SharedChunk,
+    pub(super) run: Run,
     /// Which subscription.
-    nth: usize,
+    pub(super) nth: usize,
     /// The connection's own id line, in [`super::flush::Flush::lines`].
     line: Range<usize>,
-    source: Source,
+    pub(super) source: Source,
 }
 
 /// What was found for a connection.
 #[derive(Default)]
-struct Gathered {
+pub(super) struct Gathered {
     pieces: SmallVec<[Piece; 2]>,
     /// Whether a bound cut it short.
     more: bool,
     /// Channels in which it is behind the tail and no page is at hand, and from where.
     missing: SmallVec<[(Ix, u64); 1]>,
+}
+
+impl Gathered {
+    pub(super) fn take_pieces(&mut self) -> SmallVec<[Piece; 2]> {
+        std::mem::take(&mut self.pieces)
+    }
 }
 
 impl<S: Sockets> Shard<S> {
@@ -69,12 +76,20 @@ impl<S: Sockets> Shard<S> {
             None => {
                 let flush = &mut self.flush;
                 flush.lines.clear();
-                gather(
+                let mut gathered = gather(
                     connection,
                     &mut self.channels,
                     &mut flush.spare,
                     &mut flush.lines,
-                )
+                );
+                if connection.compresses() {
+                    let pinned = contexts::pin(connection, &mut gathered);
+                    let transport = connection.name.transport as usize;
+                    self.stats.deliveries[transport] += pinned.publications;
+                    self.stats.replayed += pinned.replayed;
+                    self.stats.compressions += pinned.compressions;
+                }
+                gathered
             }
             Some(Phase::AwaitingAuth(_) | Phase::Attaching(_) | Phase::Closing { .. }) => {
                 Gathered::default()

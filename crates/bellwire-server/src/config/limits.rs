@@ -28,6 +28,9 @@ pub struct Limits {
     pub max_catchup_bytes: usize,
     /// Pages of the log held for connections behind the tail, in bytes for the whole node.
     pub catchup_bytes: usize,
+    /// What connections with `websocket.compression = "context"` may remember, in bytes for the
+    /// whole node.
+    pub compression_memory: usize,
     /// What waits for one shard, in bytes.
     pub shard_inbox_bytes: usize,
     /// Idempotency keys remembered by the node.
@@ -65,6 +68,7 @@ impl Default for Limits {
             max_catchup: 1_000,
             max_catchup_bytes: 4 << 20,
             catchup_bytes: 64 << 20,
+            compression_memory: 64 << 20,
             shard_inbox_bytes: 4 << 20,
             max_idempotency_keys: 100_000,
             send_buffer_bytes: 64 << 10,

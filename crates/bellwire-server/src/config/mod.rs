@@ -202,11 +202,18 @@ pub enum Compression {
     Off,
     /// Each message stands alone, so that all who read a publication share its compressed form.
     Shared,
+    /// Messages refer to earlier ones on the same connection where its client allows it and
+    /// `limits.compression_memory` lasts; elsewhere as `Shared`.
+    Context,
 }
 
 impl Word for Compression {
-    const WORDS: &'static [(&'static str, Self)] = &[("off", Self::Off), ("shared", Self::Shared)];
-    const NAME: &'static str = "off|shared";
+    const WORDS: &'static [(&'static str, Self)] = &[
+        ("off", Self::Off),
+        ("shared", Self::Shared),
+        ("context", Self::Context),
+    ];
+    const NAME: &'static str = "off|shared|context";
 }
 
 /// What is logged and how.

@@ -260,6 +260,11 @@ pub const SETTINGS: &[Setting] = &[
         limits.catchup_bytes,
         "Pages of the log held for connections behind the tail"
     ),
+    single!(
+        Size,
+        limits.compression_memory,
+        "What connections with websocket.compression = context may remember"
+    ),
     single!(Size, limits.shard_inbox_bytes, "What waits for one shard"),
     single!(
         Count,

@@ -7,6 +7,7 @@ mod body;
 mod channels;
 mod client;
 mod connections;
+mod deflate;
 mod items;
 #[cfg(test)]
 mod openapi;

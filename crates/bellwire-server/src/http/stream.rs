@@ -357,6 +357,7 @@ pub(super) fn open(
         grants: ready.grants,
         head,
         poll,
+        contexts: None,
     }
 }
 

@@ -4,13 +4,9 @@ use std::fmt::Write;
 
 use bellwire_core::{
     access::Access,
-    format::Format,
     shard::{Open, Transport},
 };
-use bellwire_wire::websocket::{
-    WindowBits,
-    handshake::{self, Handshake, Memory},
-};
+use bellwire_wire::websocket::handshake::{self, Handshake};
 use hyper::{
     Response, StatusCode, Version,
     header::{HeaderName, HeaderValue},
@@ -18,12 +14,12 @@ use hyper::{
 
 use super::{
     Answer, Asked, Body,
+    deflate::Deflation,
     query::Wanted,
     stream::{CONNECTION_HEADER, open, write_header},
 };
 use crate::{
     access::Purpose,
-    config::Compression,
     problem::{ErrorCode, Problem, Retry},
     shard::{Session, Streaming, never},
 };
@@ -36,25 +32,12 @@ const SUBPROTOCOL: &str = "bellwire.v1";
 struct Switch {
     accept: [u8; 28],
     subprotocol: bool,
-    compression: Option<handshake::Compression>,
-}
-
-impl Switch {
-    fn format(&self, raw: bool) -> Format {
-        match (self.compression, raw) {
-            (Some(agreed), raw) => Format::Deflated {
-                raw,
-                window: agreed.server_window.unwrap_or(WindowBits::FULL),
-            },
-            (None, true) => Format::WebSocketRaw,
-            (None, false) => Format::WebSocket,
-        }
-    }
+    deflation: Deflation,
 }
 
 impl Asked<'_> {
     pub(super) async fn websocket(&self, streaming: Streaming) -> Answer {
-        let switch = match self.handshake() {
+        let mut switch = match self.handshake() {
             Ok(switch) => switch,
             Err(response) => return Ok(*response),
         };
@@ -65,12 +48,16 @@ impl Asked<'_> {
             self.check_channels(&ready)?;
         }
         let place = self.place()?;
-        let format = switch.format(ready.wanted.raw);
+        let format = switch.deflation.format(ready.wanted.raw);
+        let contexts = switch.deflation.contexts.take();
         let cursor = self.cursor_of(&ready.wanted);
         let id = ready.id;
         let session = move |socket, head| {
             let transport = Transport::WebSocket;
-            let open = open(ready, socket, transport, format, cursor, head, None);
+            let open = Open {
+                contexts,
+                ..open(ready, socket, transport, format, cursor, head, None)
+            };
             Session { open, place }
         };
         Ok(self.switch(&switch, id, streaming, session).await)
@@ -78,13 +65,14 @@ impl Asked<'_> {
 
     pub(super) async fn echo(&self, streaming: Streaming) -> Answer {
         self.admit(Purpose::Stream)?;
-        let switch = match self.handshake() {
+        let mut switch = match self.handshake() {
             Ok(switch) => switch,
             Err(response) => return Ok(*response),
         };
         let id = self.local.new_connection_id();
         let place = self.place()?;
-        let format = switch.format(false);
+        let format = switch.deflation.format(false);
+        let contexts = switch.deflation.contexts.take();
         let open = move |socket, head| Open {
             id,
             socket,
@@ -97,6 +85,7 @@ impl Asked<'_> {
             grants: Vec::new(),
             head,
             poll: None,
+            contexts,
         };
         let session = move |socket, head| Session {
             open: open(socket, head),
@@ -113,25 +102,13 @@ impl Asked<'_> {
             Ok(handshake) => Ok(Switch {
                 accept: handshake.accept_key(),
                 subprotocol: offers_ours(&handshake),
-                compression: self.agree(&handshake),
+                deflation: Deflation::agree(self.local, &handshake),
             }),
             Err(refusal) => {
                 self.local.count_refusal(refusal.code());
                 Err(Box::new(refuse(refusal)))
             }
         }
-    }
-
-    /// What of the client's offers of compression is accepted.
-    fn agree(&self, handshake: &Handshake<'_>) -> Option<handshake::Compression> {
-        let memory = match self.local.shared.config.websocket.compression {
-            Compression::Off => return None,
-            Compression::Shared => Memory {
-                server: false,
-                client: false,
-            },
-        };
-        handshake::Compression::accept(handshake.extensions(), memory)
     }
 
     /// Answers 101 and hands the socket over: behind our own head where that is possible, else
@@ -154,8 +131,8 @@ impl Asked<'_> {
             let value = HeaderValue::from_static(SUBPROTOCOL);
             headers.insert("sec-websocket-protocol", value);
         }
-        if let Some(agreed) = switch.compression {
-            let value = HeaderValue::from_str(&agreed.to_string()).expect("tokens");
+        if let Some(answer) = switch.deflation.answer() {
+            let value = HeaderValue::from_str(&answer).expect("tokens");
             headers.insert("sec-websocket-extensions", value);
         }
         let id = HeaderValue::from_str(&id.to_string()).expect("base64url");

@@ -28,6 +28,7 @@ pub struct WebSocket {
     decoder: Decoder,
     decompressor: Option<Decompressor>,
     compressed: usize,
+    compressed_bytes: usize,
     items: VecDeque<Item>,
     cursor: String,
     raw: bool,
@@ -99,6 +100,7 @@ impl WebSocket {
             decoder: Decoder::new(Role::Client, limits).with_compression(agreed.is_some()),
             decompressor: agreed.map(|agreed| Decompressor::new(agreed.server_keeps_context)),
             compressed: 0,
+            compressed_bytes: 0,
             items: VecDeque::new(),
             cursor: String::new(),
             raw: false,
@@ -133,6 +135,12 @@ impl WebSocket {
     #[must_use]
     pub fn compressed(&self) -> usize {
         self.compressed
+    }
+
+    /// How long these were.
+    #[must_use]
+    pub fn compressed_bytes(&self) -> usize {
+        self.compressed_bytes
     }
 
     /// Leaves pings unanswered from here on, as a peer that is gone.
@@ -189,6 +197,7 @@ impl WebSocket {
             let event = match self.decoder.decode(&mut input) {
                 Ok(Some(Event::Compressed(kind, payload))) => {
                     self.compressed += 1;
+                    self.compressed_bytes += payload.len();
                     let decompressor = self.decompressor.as_mut().expect("agreed on");
                     decompressor.message(kind, payload, MAX_MESSAGE).map(Some)
                 }

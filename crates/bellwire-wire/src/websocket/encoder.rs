@@ -41,6 +41,16 @@ pub fn write_frame(out: &mut Vec<u8>, opcode: Opcode, write: impl FnOnce(&mut Ve
     frame::put_header(&mut out[start..], opcode, true, payload_len);
 }
 
+/// Takes the first of some frames apart that this module wrote: its opcode, its payload, and the
+/// frames behind it. `None` where there is none.
+pub fn split_frame(frames: &[u8]) -> Option<(Opcode, &[u8], &[u8])> {
+    let (header, header_len) = frame::Header::parse(frames, false).ok()??;
+    let behind = frames.get(header_len..)?;
+    let payload_len = usize::try_from(header.payload_len).ok()?;
+    let (payload, rest) = behind.split_at_checked(payload_len)?;
+    Some((header.opcode, payload, rest))
+}
+
 /// Appends a masked, unfragmented frame, as clients send it. `key` must be unpredictable
 /// (RFC 6455 §10.3).
 pub fn encode_masked_frame(out: &mut Vec<u8>, opcode: Opcode, payload: &[u8], key: [u8; 4]) {
@@ -104,6 +114,22 @@ mod tests {
             encode_frame(&mut expected, Opcode::Text, &payload);
             assert_eq!(out, expected, "{length}");
         }
+    }
+
+    #[test]
+    fn frames_that_were_written_can_be_taken_apart() {
+        let mut out = Vec::new();
+        let payloads = [vec![], vec![b'x'; 125], vec![b'y'; 126], vec![b'z'; 70_000]];
+        for payload in &payloads {
+            encode_frame(&mut out, Opcode::Binary, payload);
+        }
+        let mut frames = out.as_slice();
+        for expected in &payloads {
+            let (opcode, payload, rest) = split_frame(frames).expect("a frame");
+            assert_eq!((opcode, payload), (Opcode::Binary, expected.as_slice()));
+            frames = rest;
+        }
+        assert_eq!(split_frame(frames), None);
     }
 
     #[test]

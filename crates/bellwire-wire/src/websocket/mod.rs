@@ -33,7 +33,7 @@ pub use decoder::{Decoder, Event, Limits, MAX_EMPTY_FRAGMENTS, MessageKind, Role
 pub use deflate::{Compressor, Decompressor, WindowBits};
 pub use encoder::{
     encode_close, encode_frame, encode_header, encode_masked_close, encode_masked_frame,
-    write_frame,
+    split_frame, write_frame,
 };
 pub use frame::{MAX_CONTROL_PAYLOAD, MAX_HEADER_LEN, Opcode, header_len};
 pub use violation::Violation;

@@ -14,12 +14,15 @@ use bellwire_testkit::{
     wait::{self, SOON},
 };
 use bellwire_wire::websocket::{Compressor, Opcode, WindowBits, encode_masked_frame};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::{dev_with, handshakes::handshake, publish, say};
 
 const SHARED: [&str; 2] = ["--websocket-compression", "shared"];
 const BROWSERS: &str = "permessage-deflate; client_max_window_bits";
+/// The answer where neither side keeps a context.
+const NOTHING_KEPT: &str =
+    "permessage-deflate; server_no_context_takeover; client_no_context_takeover";
 const MASK: [u8; 4] = [7, 77, 177, 27];
 /// What stands between two messages that are compressed one by one and sent as one.
 const FLUSHED: [u8; 4] = [0, 0, 0xff, 0xff];
@@ -43,16 +46,15 @@ fn compression_is_off_unless_it_is_set() {
 #[test]
 fn an_offer_is_answered_or_declined_but_never_refused() {
     let server = dev_with(&SHARED);
-    let nothing_kept = "permessage-deflate; server_no_context_takeover; client_no_context_takeover";
     for (offer, answer) in [
-        (BROWSERS, Some(nothing_kept.to_owned())),
+        (BROWSERS, Some(NOTHING_KEPT.to_owned())),
         (
             "permessage-deflate; server_max_window_bits=9",
-            Some(format!("{nothing_kept}; server_max_window_bits=9")),
+            Some(format!("{NOTHING_KEPT}; server_max_window_bits=9")),
         ),
         (
             "permessage-deflate; server_max_window_bits=8, permessage-deflate",
-            Some(nothing_kept.to_owned()),
+            Some(NOTHING_KEPT.to_owned()),
         ),
         ("permessage-deflate; unknown", None),
         ("permessage-deflate; server_max_window_bits=8", None),
@@ -146,6 +148,80 @@ fn a_broadcast_to_a_thousand_is_compressed_once() {
     for (member, before) in crowd.members().iter().zip(&lengths) {
         assert_eq!(member.received[*before], 0xc1, "a compressed text frame");
     }
+}
+
+#[test]
+fn contexts_are_kept_as_far_as_their_memory_lasts() {
+    let server = Server::builder(env!("CARGO_BIN_EXE_bellwire"))
+        .args([
+            "--dev",
+            "--shards",
+            "1",
+            "--websocket-compression",
+            "context",
+        ])
+        .args(["--limits-compression-memory", "1MiB"])
+        .start();
+    let open = || {
+        let mut socket = offering(&server, "/v1/ws?channel=news", BROWSERS);
+        socket.hello();
+        let agreed = socket.head().header("sec-websocket-extensions");
+        let keeps = agreed == Some("permessage-deflate");
+        assert!(keeps || agreed == Some(NOTHING_KEPT), "{agreed:?}");
+        (socket, keeps)
+    };
+    let (mut first, keeps) = open();
+    assert!(keeps);
+    let (mut second, keeps) = open();
+    assert!(keeps);
+    let (mut third, keeps) = open();
+    assert!(!keeps, "two contexts fit into a mebibyte");
+    let news: Vec<Value> = (0..50)
+        .map(|n| json!({"text": "goal ".repeat(30), "minute": n}))
+        .collect();
+    for message in &news {
+        publish(&server, "news", message);
+    }
+    for socket in [&mut first, &mut second, &mut third] {
+        assert_eq!(socket.data(news.len()), news);
+        assert_eq!(socket.compressed(), news.len());
+    }
+    assert!(
+        2 * first.compressed_bytes() < third.compressed_bytes(),
+        "{} bytes with context, {} without",
+        first.compressed_bytes(),
+        third.compressed_bytes()
+    );
+    Box::new(first).cut();
+    let again = wait::within(SOON, "the memory of who left is free", || {
+        let (socket, keeps) = open();
+        keeps.then_some(socket)
+    });
+    drop(again);
+}
+
+#[test]
+fn a_client_may_refer_to_its_own_earlier_messages() {
+    let server = dev_with(&["--websocket-compression", "context"]);
+    let mut socket = offering(&server, "/v1/echo", BROWSERS);
+    let mut compressor = Compressor::new(WindowBits::FULL, true);
+    let message = noise(500);
+    let message: String = message
+        .iter()
+        .map(|byte| char::from(byte % 64 + 48))
+        .collect();
+    let mut lengths = Vec::new();
+    for _ in 0..3 {
+        let mut compressed = Vec::new();
+        assert!(compressor.compress(message.as_bytes(), &mut compressed));
+        lengths.push(compressed.len());
+        socket.send_bytes(&framed(Opcode::Text, &[&compressed], true));
+        let echoed = Item::Named("text".to_owned(), message.clone());
+        assert_eq!(socket.item(), echoed);
+    }
+    assert!(lengths[1] < 50 && lengths[2] < 50, "{lengths:?}");
+    assert_eq!(socket.compressed(), 3);
+    assert!(socket.compressed_bytes() < lengths[0] + 100);
 }
 
 #[test]

@@ -135,6 +135,7 @@ impl Node {
             grants: Vec::new(),
             head: Vec::new(),
             poll: None,
+            contexts: None,
         };
         let connection = self.shards[shard].open(open, NOW);
         let subscriber = Subscriber {

@@ -9,7 +9,7 @@ use bellwire_core::{
     engine::ShardId,
     shard::{ConnectionId, ConnectionRef, Open, Poll, Release, SocketKey},
 };
-use bellwire_wire::websocket::{Opcode, encode_masked_close, encode_masked_frame};
+use bellwire_wire::websocket::{Opcode, WindowBits, encode_masked_close, encode_masked_frame};
 use serde_json::{Value, json};
 
 use super::{
@@ -125,7 +125,14 @@ impl Client {
                         .into(),
                 ),
             }),
-            Way::WebSocket | Way::Commands | Way::Sse(_) => None,
+            Way::WebSocket | Way::Compressed { .. } | Way::Commands | Way::Sse(_) => None,
+        };
+        let contexts = match way {
+            Way::Compressed { context: true } => world.with(shard, |shard, _| {
+                let contexts = shard.contexts(Some(WindowBits::FULL), true);
+                Some(contexts.expect("few have contexts at a time"))
+            }),
+            _ => None,
         };
         let access = Arc::clone(&self.access);
         let (socket, connection) = world.open(shard, capacity, |socket| Open {
@@ -140,6 +147,7 @@ impl Client {
             grants: Vec::new(),
             head: Vec::new(),
             poll,
+            contexts,
         });
         let mut link = Link {
             shard,
@@ -200,7 +208,13 @@ impl Client {
     /// Whether it could send a command on what it has.
     pub(crate) fn takes_commands(&self) -> bool {
         let link = self.link.as_ref();
-        link.is_some_and(|link| link.hello && matches!(link.way, Way::WebSocket | Way::Commands))
+        link.is_some_and(|link| {
+            link.hello
+                && matches!(
+                    link.way,
+                    Way::WebSocket | Way::Compressed { .. } | Way::Commands
+                )
+        })
     }
 
     /// Channels that deliver now, where nothing is asked.

@@ -129,6 +129,7 @@ impl Desk {
             grants: visit.grants,
             head: Vec::new(),
             poll: visit.poll,
+            contexts: None,
         });
         self.visitors.insert(socket, (connection, reader));
         socket

@@ -88,7 +88,11 @@ pub(super) fn client(n: usize, world: &World, random: &mut Random) -> Client {
 pub(super) fn way(random: &mut Random, single: bool) -> Way {
     let framing = *random.pick(&[Framing::Chunked, Framing::Plain]);
     match random.below(6) {
-        0 => Way::WebSocket,
+        0 => match random.below(3) {
+            0 => Way::WebSocket,
+            1 => Way::Compressed { context: false },
+            _ => Way::Compressed { context: true },
+        },
         1 => Way::Commands,
         2 | 3 => Way::Sse(SseFormat {
             framing,

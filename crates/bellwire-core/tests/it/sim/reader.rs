@@ -3,11 +3,14 @@
 
 use bellwire_wire::{
     sse,
-    websocket::{Decoder, Event, Limits, Role},
+    websocket::{Decoder, Decompressor, Event, Limits, Role},
 };
 use serde_json::Value;
 
 use super::tap::number_in;
+
+/// The longest message a client takes.
+const MAX_MESSAGE: usize = 1 << 20;
 
 /// Something a client was told.
 #[derive(Clone, Debug, PartialEq)]
@@ -38,19 +41,30 @@ pub(crate) enum Said {
 /// A parser of one connection.
 #[derive(Debug)]
 pub(crate) enum Reader {
-    WebSocket { decoder: Decoder, raw: bool },
+    WebSocket {
+        decoder: Decoder,
+        decompressor: Option<Box<Decompressor>>,
+        raw: bool,
+    },
     Sse(Box<SseReader>),
     Poll(Vec<u8>),
 }
 
 impl Reader {
     pub(crate) fn websocket(raw: bool) -> Self {
-        let limits = Limits {
-            max_message: 1 << 20,
-        };
         Self::WebSocket {
-            decoder: Decoder::new(Role::Client, limits),
+            decoder: decoder(),
+            decompressor: None,
             raw,
+        }
+    }
+
+    /// Of a WebSocket on which compression was agreed on, with or without context.
+    pub(crate) fn compressed(context: bool) -> Self {
+        Self::WebSocket {
+            decoder: decoder().with_compression(true),
+            decompressor: Some(Box::new(Decompressor::new(context))),
+            raw: false,
         }
     }
 
@@ -71,12 +85,21 @@ impl Reader {
     pub(crate) fn feed(&mut self, mut bytes: Vec<u8>) -> Result<Vec<Said>, String> {
         let mut said = Vec::new();
         match self {
-            Self::WebSocket { decoder, raw } => {
+            Self::WebSocket {
+                decoder,
+                decompressor,
+                raw,
+            } => {
+                let broken = |violation| format!("broken WebSocket: {violation}");
                 let mut rest = bytes.as_mut_slice();
-                while let Some(event) = decoder
-                    .decode(&mut rest)
-                    .map_err(|broken| format!("broken WebSocket: {broken}"))?
-                {
+                while let Some(event) = decoder.decode(&mut rest).map_err(broken)? {
+                    let event = match (event, &mut *decompressor) {
+                        (Event::Compressed(kind, payload), Some(decompressor)) => {
+                            let message = decompressor.message(kind, payload, MAX_MESSAGE);
+                            message.map_err(broken)?
+                        }
+                        (event, _) => event,
+                    };
                     said.push(frame_said(event, *raw)?);
                 }
             }
@@ -93,6 +116,13 @@ impl Reader {
             Self::WebSocket { .. } | Self::Sse(_) => Ok(Vec::new()),
         }
     }
+}
+
+fn decoder() -> Decoder {
+    let limits = Limits {
+        max_message: MAX_MESSAGE,
+    };
+    Decoder::new(Role::Client, limits)
 }
 
 fn frame_said(event: Event<'_>, raw: bool) -> Result<Said, String> {

@@ -5,6 +5,8 @@ use bellwire_core::{
     shard::Transport,
 };
 
+use bellwire_wire::websocket::WindowBits;
+
 use super::reader::Reader;
 
 /// How a client connects.
@@ -12,6 +14,10 @@ use super::reader::Reader;
 pub(crate) enum Way {
     /// With `?channel=` and `?cursor=`.
     WebSocket,
+    /// The same, compressed; each message alone, or in the context of those before.
+    Compressed {
+        context: bool,
+    },
     /// Bare, with commands.
     Commands,
     Sse(SseFormat),
@@ -30,6 +36,17 @@ impl Way {
                 Format::WebSocket,
                 Reader::websocket(false),
             ),
+            Self::Compressed { context } => {
+                // What a connection compresses by itself, it reads as it is.
+                let format = match context {
+                    true => Format::WebSocket,
+                    false => Format::Deflated {
+                        raw: false,
+                        window: WindowBits::FULL,
+                    },
+                };
+                (Transport::WebSocket, format, Reader::compressed(context))
+            }
             Self::Sse(format) => {
                 let chunked = format.framing == Framing::Chunked;
                 let raw = format.content == SseContent::Raw;
