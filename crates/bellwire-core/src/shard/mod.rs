@@ -26,6 +26,7 @@ mod leave;
 mod listing;
 mod pages;
 mod poll;
+mod rates;
 mod replies;
 pub mod report;
 mod settings;
@@ -53,7 +54,8 @@ pub use self::{
     sockets::{Release, Sent, SocketKey, Sockets},
 };
 use self::{
-    channels::Channels, connection::Connection, flush::Flush, replies::Asked, wheel::Wheel,
+    channels::Channels, connection::Connection, flush::Flush, rates::Rates, replies::Asked,
+    wheel::Wheel,
 };
 use crate::{
     access::Authenticator,
@@ -74,6 +76,7 @@ pub struct Shard<S> {
     flush: Flush,
     wheel: Wheel,
     stats: Stats,
+    rates: Rates,
     now: Now,
     random: Random,
 }
@@ -124,6 +127,7 @@ impl<S: Sockets> Shard<S> {
         Self {
             id,
             flush: Flush::new(settings.catchup_bytes),
+            rates: Rates::new(&settings),
             settings,
             sockets,
             authenticator,

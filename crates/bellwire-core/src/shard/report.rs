@@ -140,6 +140,8 @@ pub struct Stats {
     pub blocked: u64,
     /// Announcements that came without their publication, because the inbox was full.
     pub shrunk: u64,
+    /// Commands refused because too many came.
+    pub rate_limited: u64,
 }
 
 impl Stats {

@@ -46,7 +46,7 @@ impl Asked<'_> {
         if !ready.access.is_anonymous() && !ready.wanted.channels.is_empty() {
             self.check_channels(&ready)?;
         }
-        let place = self.place()?;
+        let place = self.arrival()?;
         let format = if ready.wanted.raw {
             Format::WebSocketRaw
         } else {
@@ -69,7 +69,7 @@ impl Asked<'_> {
             Err(response) => return Ok(*response),
         };
         let id = self.local.new_connection_id();
-        let place = self.place()?;
+        let place = self.arrival()?;
         let open = move |socket, head| Open {
             id,
             socket,
