@@ -9,6 +9,16 @@ use hashbrown::HashTable;
 
 const NANOS: u64 = 1_000_000;
 
+/// More came than a rate allows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{limit} is reached; try again in {wait_ms} ms")]
+pub struct TooFast {
+    /// The setting.
+    pub limit: &'static str,
+    /// Milliseconds until one more is allowed.
+    pub wait_ms: u64,
+}
+
 /// So many in a span of time, and how many at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rate {

@@ -17,7 +17,7 @@ use prometheus_client::{
 
 use crate::{
     http::{FALLBACKS, OTHER_FALLBACK},
-    problem::ERROR_CODES,
+    problem::{ERROR_CODES, RATE_LIMITED},
     shard::{Shared, local_on_all},
 };
 
@@ -88,6 +88,7 @@ pub(crate) async fn gather(shared: &Shared) -> String {
     let mut totals = Totals::default();
     for (stats, gauges, usage, refusals, fallbacks, malformed_forwarded) in answers.await {
         totals.add(&stats, &gauges);
+        *totals.refusals.entry(RATE_LIMITED.name).or_default() += stats.rate_limited;
         totals.malformed_forwarded += malformed_forwarded;
         totals.records += usage.channels;
         totals.history_bytes += usage.history_bytes;

@@ -15,6 +15,7 @@ use crate::{
     config::{Config, SlowConsumer},
     drain::{DrainState, drain},
     listen::{ListenError, SocketOptions, bind},
+    rates::Rates,
     shard::{Census, Clock, Inbox, MakeEngine, ShardSeed, Shared, random_u64, spawn},
     warnings,
 };
@@ -189,6 +190,9 @@ fn share(config: Config, shards: usize, policy: &Policy) -> Shared {
         },
         catchup_bytes: limits.catchup_bytes / shards,
         compression_memory: limits.compression_memory / shards,
+        publish_rate: limits.publish_rate_per_connection,
+        subscribe_rate: limits.subscribe_rate_per_connection,
+        max_rate_keys: limits.max_rate_keys,
         slow_consumer: match config.slow_consumer {
             SlowConsumer::Gap => SlowConsumerPolicy::Continue,
             SlowConsumer::Close => SlowConsumerPolicy::Close,
@@ -207,6 +211,7 @@ fn share(config: Config, shards: usize, policy: &Policy) -> Shared {
             .collect(),
         settings,
         census: Arc::new(census),
+        rates: Arc::new(Rates::new(limits, Arc::clone(&proxies))),
         proxies,
         drain: DrainState::default(),
         clock: Clock::start(),

@@ -84,6 +84,7 @@ error_codes! {
     TOO_LARGE "too_large" PAYLOAD_TOO_LARGE No "The body is too large";
     UPGRADE_REQUIRED "upgrade_required" UPGRADE_REQUIRED No "This is a WebSocket endpoint";
     LIMIT "limit" TOO_MANY_REQUESTS No "A limit of the connection is reached";
+    RATE_LIMITED "rate_limited" TOO_MANY_REQUESTS Yes "Too many in a short time";
     TOO_MANY_CONNECTIONS "too_many_connections" TOO_MANY_REQUESTS Yes "Too many connections";
     HEAD_TOO_LARGE "head_too_large" REQUEST_HEADER_FIELDS_TOO_LARGE No
         "The request line and headers are too large";

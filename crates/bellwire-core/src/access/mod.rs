@@ -5,11 +5,12 @@
 //! shared by that user's connections; the permission lists are shared by all users that have the
 //! same ones.
 
-use std::{borrow::Cow, sync::Arc};
+use std::{borrow::Cow, net::IpAddr, sync::Arc};
 
 use crate::{
     channel::{Channel, UserId},
     namespace::{Namespaces, Rights},
+    rate::TooFast,
     time::Now,
 };
 
@@ -372,6 +373,20 @@ pub trait Authenticator {
     /// # Errors
     /// The failing check, with code `grant_invalid` or `grant_expired`.
     fn grant(&self, text: &str, access: &Access, now: Now) -> Result<Grant, Refusal>;
+
+    /// Takes one publish from what a bearer's user and address may do, over all of their
+    /// connections. `address` tells the latter where it is asked for. No bound unless it is said.
+    ///
+    /// # Errors
+    /// Nothing is left.
+    fn may_publish(
+        &self,
+        _access: &Access,
+        _address: &dyn Fn() -> Option<IpAddr>,
+        _now: Now,
+    ) -> Result<(), TooFast> {
+        Ok(())
+    }
 }
 
 #[cfg(test)]

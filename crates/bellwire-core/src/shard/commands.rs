@@ -132,6 +132,9 @@ impl<S: Sockets> Shard<S> {
     }
 
     fn on_subscribe(&mut self, ix: Ix, asked: Asked, subscribe: Subscribe) {
+        if self.is_too_fast(ix, asked) {
+            return;
+        }
         let now = self.now;
         let access = self.connections[ix as usize].access.clone();
         let mut name = subscribe.channel;
@@ -211,6 +214,9 @@ impl<S: Sockets> Shard<S> {
     }
 
     fn on_unsubscribe(&mut self, ix: Ix, asked: Asked, name: &str) {
+        if self.is_too_fast(ix, asked) {
+            return;
+        }
         let found = resolve(name, &self.connections[ix as usize].access)
             .ok()
             .and_then(|channel| self.subscription_to(ix, &channel));
@@ -235,6 +241,9 @@ impl<S: Sockets> Shard<S> {
     }
 
     fn on_publish(&mut self, ix: Ix, asked: Asked, text: &DraftText<'_>) {
+        if self.is_too_fast(ix, asked) {
+            return;
+        }
         let access = self.connections[ix as usize].access.clone();
         let draft = match text.check(&access, self.settings.max_message_bytes, None) {
             Ok(draft) => draft,

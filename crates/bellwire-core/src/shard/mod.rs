@@ -27,6 +27,7 @@ mod leave;
 mod listing;
 mod pages;
 mod poll;
+mod rates;
 mod replies;
 pub mod report;
 mod settings;
@@ -56,8 +57,8 @@ pub use self::{
     sockets::{Release, Sent, SocketKey, Sockets},
 };
 use self::{
-    channels::Channels, connection::Connection, contexts::Room, flush::Flush, replies::Asked,
-    wheel::Wheel,
+    channels::Channels, connection::Connection, contexts::Room, flush::Flush, rates::Rates,
+    replies::Asked, wheel::Wheel,
 };
 use crate::{
     access::Authenticator,
@@ -82,6 +83,7 @@ pub struct Shard<S> {
     room: Room,
     wheel: Wheel,
     stats: Stats,
+    rates: Rates,
     now: Now,
     random: Random,
 }
@@ -132,6 +134,7 @@ impl<S: Sockets> Shard<S> {
         Self {
             id,
             flush: Flush::new(settings.catchup_bytes),
+            rates: Rates::new(&settings),
             sockets,
             authenticator,
             connections: Slab::new(),

@@ -142,6 +142,8 @@ pub struct Stats {
     pub shrunk: u64,
     /// Payloads that were compressed, each for all who read it so.
     pub compressions: u64,
+    /// Commands refused because too many came.
+    pub rate_limited: u64,
 }
 
 impl Stats {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::{engine::MaxCatchup, namespace::Namespaces};
+use crate::{engine::MaxCatchup, namespace::Namespaces, rate::Rate};
 
 /// What happens to an attached connection when history no longer reaches back to its cursor.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -45,6 +45,12 @@ pub struct Settings {
     pub max_output_bytes: usize,
     /// Bytes of messages in one poll answer or history page; one message always fits.
     pub max_answer_bytes: usize,
+    /// Publishes of one connection; `None` is no bound.
+    pub publish_rate: Option<Rate>,
+    /// Subscribe and unsubscribe commands of one connection; `None` is no bound.
+    pub subscribe_rate: Option<Rate>,
+    /// Connections whose rates are remembered, of each kind.
+    pub max_rate_keys: usize,
     /// See the type.
     pub slow_consumer: SlowConsumerPolicy,
     /// Faults that tests plant to see that they are found. Never set outside of tests.
@@ -79,6 +85,9 @@ impl Default for Settings {
             compression_memory: 64 << 20,
             max_output_bytes: 16 << 10,
             max_answer_bytes: 1 << 20,
+            publish_rate: None,
+            subscribe_rate: None,
+            max_rate_keys: 100_000,
             slow_consumer: SlowConsumerPolicy::Continue,
             planted: None,
         }

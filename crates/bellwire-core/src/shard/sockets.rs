@@ -1,7 +1,7 @@
 //! The seam between a shard and its sockets. The server implements it over epoll, the simulation
 //! over memory; the shard decides, the sockets only move bytes.
 
-use std::io::IoSlice;
+use std::{io::IoSlice, net::IpAddr};
 
 use super::report::Departure;
 
@@ -31,6 +31,11 @@ pub enum Release {
 pub trait Sockets {
     /// Writes as much as fits, without waiting.
     fn send(&mut self, socket: SocketKey, slices: &[IoSlice<'_>]) -> Sent;
+
+    /// The address of the client, where it is known.
+    fn address(&self, _socket: SocketKey) -> Option<IpAddr> {
+        None
+    }
 
     /// The session's output drained: bytes that arrived meanwhile may be read now.
     fn resume_reading(&mut self, socket: SocketKey);

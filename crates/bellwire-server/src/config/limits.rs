@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use bellwire_core::rate::Rate;
+
 use super::system;
 
 /// Every bound that can be set. What is over one is refused or cut with an explicit word, never
@@ -47,6 +49,18 @@ pub struct Limits {
     pub max_connections: Option<usize>,
     /// Connections from one address; `None` is no limit. Loopback and trusted proxies have none.
     pub max_connections_per_address: Option<usize>,
+    /// New connections from one address, under the same exceptions; `None` is no limit.
+    pub connect_rate_per_address: Option<Rate>,
+    /// Publishes over one WebSocket; `None` is no limit. API keys have none here and below.
+    pub publish_rate_per_connection: Option<Rate>,
+    /// Publishes of one user over all connections and requests; `None` is no limit.
+    pub publish_rate_per_user: Option<Rate>,
+    /// Publishes from one address; `None` is no limit. Loopback and trusted proxies have none.
+    pub publish_rate_per_address: Option<Rate>,
+    /// Subscribe and unsubscribe commands over one WebSocket; `None` is no limit.
+    pub subscribe_rate_per_connection: Option<Rate>,
+    /// Connections, users and addresses whose rates are remembered, of each kind.
+    pub max_rate_keys: usize,
     /// Channels with a record.
     pub max_channels: usize,
     /// History of all channels, in bytes; `None` is a quarter of memory.
@@ -77,6 +91,12 @@ impl Default for Limits {
             auth_timeout: Duration::from_secs(10),
             max_connections: None,
             max_connections_per_address: None,
+            connect_rate_per_address: None,
+            publish_rate_per_connection: None,
+            publish_rate_per_user: None,
+            publish_rate_per_address: None,
+            subscribe_rate_per_connection: None,
+            max_rate_keys: 100_000,
             max_channels: 1_000_000,
             max_history_bytes: None,
             max_cached_tokens: 8_192,

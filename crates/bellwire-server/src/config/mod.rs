@@ -20,6 +20,7 @@ mod limits;
 mod load;
 mod namespaces;
 mod print;
+mod rate;
 mod settings;
 mod system;
 mod values;

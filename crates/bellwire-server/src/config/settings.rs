@@ -8,6 +8,7 @@ use super::{
     Compression, Config, EngineKind, LogFormat, LogLevel, SlowConsumer,
     file::Raw,
     namespaces,
+    rate::Often,
     values::{
         Address, AdminListen, Auto, Count, CountOrZero, Kind, Millis, Network, Off, Size, Switch,
         Text, Time, TimeRange,
@@ -300,6 +301,36 @@ pub const SETTINGS: &[Setting] = &[
         Off<Count>,
         limits.max_connections_per_address,
         "Connections from one address, loopback and trusted proxies aside"
+    ),
+    single!(
+        Off<Often>,
+        limits.connect_rate_per_address,
+        "New connections from one address, loopback and trusted proxies aside: 10/s, burst 100"
+    ),
+    single!(
+        Off<Often>,
+        limits.publish_rate_per_connection,
+        "Publishes over one WebSocket: 100/s, burst 200"
+    ),
+    single!(
+        Off<Often>,
+        limits.publish_rate_per_user,
+        "Publishes of one user: 100/s, burst 200"
+    ),
+    single!(
+        Off<Often>,
+        limits.publish_rate_per_address,
+        "Publishes from one address, loopback and trusted proxies aside: 1000/s"
+    ),
+    single!(
+        Off<Often>,
+        limits.subscribe_rate_per_connection,
+        "Subscribe and unsubscribe commands over one WebSocket: 10/s, burst 200"
+    ),
+    single!(
+        Count,
+        limits.max_rate_keys,
+        "Connections, users and addresses whose rates are remembered"
     ),
     single!(Count, limits.max_channels, "Channels with a record"),
     single!(

@@ -20,6 +20,7 @@ use serde_json::value::RawValue;
 
 use super::{
     Answer, Asked, Body, body,
+    client::too_fast,
     items::{self, Shape},
     json,
     query::pairs,
@@ -92,6 +93,9 @@ impl Asked<'_> {
     }
 
     fn allow(&self, access: &Access, draft: Draft) -> Result<Draft, Problem> {
+        let (rates, now) = (&self.local.shared.rates, self.local.now());
+        let allowed = rates.publish(access, || Some(self.client()), now);
+        allowed.map_err(|error| too_fast(&error))?;
         let namespaces = &self.local.shared.settings.namespaces;
         match access.check(Right::Publish, &draft.channel, namespaces) {
             Ok(()) => Ok(draft),

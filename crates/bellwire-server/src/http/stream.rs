@@ -61,7 +61,7 @@ impl Asked<'_> {
         wanted.use_last_event_id(&self.parts);
         let ready = self.prepare(wanted)?;
         self.check_channels(&ready)?;
-        let place = match self.place() {
+        let place = match self.arrival() {
             Ok(place) => place,
             Err(problem) => return Ok(self.come_back_later(problem.code.name)),
         };

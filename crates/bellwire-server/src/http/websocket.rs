@@ -47,7 +47,7 @@ impl Asked<'_> {
         if !ready.access.is_anonymous() && !ready.wanted.channels.is_empty() {
             self.check_channels(&ready)?;
         }
-        let place = self.place()?;
+        let place = self.arrival()?;
         let format = switch.deflation.format(ready.wanted.raw);
         let contexts = switch.deflation.contexts.take();
         let cursor = self.cursor_of(&ready.wanted);
@@ -70,7 +70,7 @@ impl Asked<'_> {
             Err(response) => return Ok(*response),
         };
         let id = self.local.new_connection_id();
-        let place = self.place()?;
+        let place = self.arrival()?;
         let format = switch.deflation.format(false);
         let contexts = switch.deflation.contexts.take();
         let open = move |socket, head| Open {

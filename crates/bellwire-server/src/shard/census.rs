@@ -9,6 +9,7 @@ use std::{
     },
 };
 
+use bellwire_core::rate::TooFast;
 use tokio::sync::Notify;
 
 use crate::access::Proxies;
@@ -52,6 +53,8 @@ pub(crate) enum Room {
     Full,
     /// Its address has too many.
     AddressFull,
+    /// Its address connects too often.
+    TooFast(TooFast),
 }
 
 /// One who is counted with an address; dropping it makes room.

@@ -29,11 +29,21 @@ impl Guest {
     /// Counts a connection as it was accepted.
     pub(super) fn of(local: &Local, stream: TcpStream, peer: SocketAddr) -> Self {
         let (seat, room) = local.shared.census.seat(peer.ip());
-        Self {
+        let mut guest = Self {
             stream,
             peer,
             seat,
             room,
+        };
+        guest.check_rate(local);
+        guest
+    }
+
+    fn check_rate(&mut self, local: &Local) {
+        if self.room == Room::Seated
+            && let Err(too_fast) = local.shared.rates.connect(self.peer.ip(), local.now())
+        {
+            self.room = Room::TooFast(too_fast);
         }
     }
 
@@ -64,6 +74,7 @@ impl Guest {
                 self.room = room;
             }
             self.peer = client;
+            self.check_rate(local);
         }
         Some(self)
     }

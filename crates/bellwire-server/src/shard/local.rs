@@ -8,7 +8,7 @@ use std::{
     cell::{Cell, RefCell},
     collections::{BTreeMap, VecDeque},
     fmt,
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     rc::Rc,
     sync::Arc,
     time::{Instant, SystemTime},
@@ -17,6 +17,7 @@ use std::{
 use bellwire_core::{
     access::{Access, Authenticator, Grant, Refusal},
     engine::{Draft, Outbox, Reply, Request},
+    rate::TooFast,
     shard::{Cause, ConnectionId, Input, Open, Settings, Shard, SocketKey, Transport},
     time::Now,
 };
@@ -33,6 +34,7 @@ use crate::{
     access::{Gate, Proxies},
     config::Config,
     drain::DrainState,
+    rates::Rates,
 };
 
 /// Sockets read per turn.
@@ -50,6 +52,7 @@ pub(crate) struct Shared {
     pub(crate) inboxes: Vec<Inbox>,
     pub(crate) census: Arc<Census>,
     pub(crate) proxies: Arc<Proxies>,
+    pub(crate) rates: Arc<Rates>,
     pub(crate) drain: DrainState,
     pub(crate) clock: Clock,
     pub(crate) dev_key: Option<String>,
@@ -109,16 +112,28 @@ pub(crate) struct Local {
     turn: Cell<Option<Now>>,
 }
 
-/// The gate, as sessions ask it.
-pub(super) struct SessionGate(pub(super) Rc<Gate>);
+/// The gate, as sessions ask it, and what the node allows of their users and addresses.
+pub(super) struct SessionGate {
+    pub(super) gate: Rc<Gate>,
+    pub(super) rates: Arc<Rates>,
+}
 
 impl Authenticator for SessionGate {
     fn token(&self, text: &str, now: Now) -> Result<Arc<Access>, Refusal> {
-        self.0.authenticator().token(text, now)
+        self.gate.authenticator().token(text, now)
     }
 
     fn grant(&self, text: &str, access: &Access, now: Now) -> Result<Grant, Refusal> {
-        self.0.authenticator().grant(text, access, now)
+        self.gate.authenticator().grant(text, access, now)
+    }
+
+    fn may_publish(
+        &self,
+        access: &Access,
+        address: &dyn Fn() -> Option<IpAddr>,
+        now: Now,
+    ) -> Result<(), TooFast> {
+        self.rates.publish(access, address, now)
     }
 }
 

@@ -463,6 +463,10 @@ impl Sockets for Epoll {
         }
     }
 
+    fn address(&self, socket: SocketKey) -> Option<IpAddr> {
+        self.client(socket).map(|(address, _)| address)
+    }
+
     fn resume_reading(&mut self, socket: SocketKey) {
         let slot = &self.slots[socket as usize];
         if slot.readable {

@@ -93,7 +93,10 @@ async fn serve(seed: ShardSeed) -> io::Result<()> {
         shared.settings.clone(),
         sockets,
         engine,
-        Box::new(SessionGate(Rc::clone(&gate))),
+        Box::new(SessionGate {
+            gate: Rc::clone(&gate),
+            rates: Arc::clone(&shared.rates),
+        }),
         random_u64(),
         shared.clock.now(),
     );

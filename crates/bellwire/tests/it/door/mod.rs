@@ -2,6 +2,7 @@
 
 mod forwarded;
 mod proxy_protocol;
+mod rates;
 mod through_proxies;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
