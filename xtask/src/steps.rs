@@ -225,7 +225,7 @@ fn javascript(root: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Types, bundle, sizes and tests, in Node and in Chromium.
+/// Types, lint, bundle, sizes and tests, in Node, Deno, Bun, Chromium and Firefox.
 fn typescript(root: &Path) -> Result<()> {
     npm(root, "clients/typescript", &["run", "check", "--silent"])
 }

@@ -8,12 +8,12 @@ import { BellwireError } from "./errors.js";
 import { createListeners } from "./listeners.js";
 import { listenToPlatform } from "./platform.js";
 import { createTimer } from "./timer.js";
-import type { Envelope, Loss, Open, Platform } from "./transports/link.js";
+import type { Envelope, Loss, Open, Outcome, Platform } from "./transports/link.js";
 import { openPoll } from "./transports/poll.js";
 import { request } from "./transports/request.js";
 import { openSse } from "./transports/sse.js";
 import { openWebSocket } from "./transports/websocket.js";
-import type { Channel, ChannelOptions, EventMap, Live, Options, TransportName } from "./types.js";
+import type { Channel, ChannelOptions, EventMap, History, Live, Options, TransportName } from "./types.js";
 import { createUplink } from "./uplink.js";
 
 /** A page talks that published thrice within so many ms, and ceases to after so many of silence. */
@@ -71,7 +71,8 @@ export function bellwire(url: string | URL, options: Options = {}): Live {
   const uplink = createUplink(async (drafts) => {
     try {
       const signal = AbortSignal.any([closed, AbortSignal.timeout(POST_TIMEOUT)]);
-      return await (await ask("publish", {}, { method: "POST", body: JSON.stringify(drafts), signal })).json();
+      const response = await ask("publish", {}, { method: "POST", body: JSON.stringify(drafts), signal });
+      return (await response.json()) as Outcome[];
     } catch (thrown) {
       const { fate = "failed", code, detail, status, wait } = thrown as BellwireError & Partial<Loss> & { detail: string };
       return drafts.map(() => ({ error: { code: credentials.isFinal(fate) ? code : "unavailable", detail, status, wait } }));
@@ -117,8 +118,9 @@ export function bellwire(url: string | URL, options: Options = {}): Live {
     },
     async history(channel, { signal, ...asked }) {
       const path = `channels/${encodeURIComponent(channel)}/history`;
-      const page = await (await ask(path, asked as Record<string, string>, signal ? { signal } : {})).json();
-      return { ...page, messages: page.messages.map((envelope: Envelope) => messageOf(envelope)) };
+      const response = await ask(path, asked as Record<string, string>, signal ? { signal } : {});
+      const page = (await response.json()) as History & { messages: Envelope[] };
+      return { ...page, messages: page.messages.map((envelope) => messageOf(envelope)) };
     },
   };
 

@@ -46,7 +46,8 @@ export function createCredentials(source: TokenSource | undefined): Credentials 
 /** When a JWT expires, by its own word, in ms since the epoch; the server judges for itself. */
 function expiry(token: string | undefined): number {
   try {
-    return JSON.parse(decode(`${token}`.split(".")[1] ?? "")).exp * 1_000 || Infinity;
+    const { exp } = JSON.parse(decode(`${token}`.split(".")[1] ?? "")) as { exp: number };
+    return exp * 1_000 || Infinity;
   } catch {
     return Infinity;
   }

@@ -44,7 +44,7 @@ export async function request(
   const fate = status > 428 ? "busy" : "status";
   let problem = { fate: fate as Fate, code: fate as string, detail: `${status}` };
   if (/problem/.test(`${response.headers.get("content-type")}`)) {
-    problem = await response.json();
+    problem = (await response.json()) as typeof problem;
     problem.fate = fateOf(problem.code);
   }
   const wait = Number(response.headers.get("retry-after")) * 1_000 || 0;

@@ -1,10 +1,12 @@
 // WebSocket: channels come and go by command, and publications go out on the same socket.
 
 import type { Receipt } from "../types.js";
-import type { Fate, Open, Refused } from "./link.js";
+import type { Fate, Hello, Open, Refused } from "./link.js";
 import { queryOf, urlOf } from "./request.js";
 
 type Reply = Partial<Refused> & Record<string, { cursor?: string } | undefined>;
+/** A reply, an envelope, or a word with its payload. */
+type Said = Record<string, unknown> & { req?: number; hello?: Hello; bye?: unknown; channel?: string };
 
 export const openWebSocket: Open = (platform, attempt, sink) => {
   // Channels and their cursors come after the token, which does not go into the URL.
@@ -68,9 +70,9 @@ export const openWebSocket: Open = (platform, attempt, sink) => {
   socket.onmessage = ({ data }: MessageEvent<string>) => {
     sink.life();
     try {
-      const said = JSON.parse(data);
+      const said = JSON.parse(data) as Said;
       if (said.req) {
-        waiting.get(said.req)?.(said);
+        waiting.get(said.req)?.(said as Reply);
         waiting.delete(said.req);
       } else if (said.hello) ({ heartbeat_ms } = said.hello);
       else if (said.bye) sink.say("bye", said.bye);
