@@ -59,6 +59,10 @@ const TOOLS: &[Tool] = &[
             &["chromium", "fonts-dejavu-core"],
         )
     },
+    Tool {
+        quick: false,
+        ..tool(&["/usr/bin/firefox-esr", "--version"], &["firefox-esr"])
+    },
 ];
 
 const fn tool(probe: &'static [&'static str], packages: &'static [&'static str]) -> Tool {

@@ -93,6 +93,12 @@ pub(crate) const STEPS: &[Step] = &[
         run: typescript,
     },
     Step {
+        name: "examples",
+        quick: false,
+        others_need_it: false,
+        run: examples,
+    },
+    Step {
         name: "browser tests",
         quick: false,
         others_need_it: false,
@@ -127,7 +133,11 @@ fn binary(root: &Path) -> PathBuf {
 
 fn format(root: &Path) -> Result<()> {
     run(&mut cargo(root, &["fmt", "--all", "--check"]))?;
-    for apart in ["fuzz/Cargo.toml", "bench/peers/axum/Cargo.toml"] {
+    for apart in [
+        "fuzz/Cargo.toml",
+        "bench/peers/axum/Cargo.toml",
+        "examples/axum/Cargo.toml",
+    ] {
         run(&mut cargo(
             root,
             &["fmt", "--manifest-path", apart, "--check"],
@@ -187,6 +197,7 @@ fn javascript(root: &Path) -> Result<()> {
     for folder in [
         "crates/bellwire-server/pages",
         "tests/browser",
+        "examples/express",
         "examples/tokens",
         "bench/peers",
         "bench/peers/node-sse",
@@ -214,9 +225,19 @@ fn javascript(root: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Types, bundle, sizes and tests, in Node and in Chromium.
+/// Types, lint, bundle, sizes and tests, in Node, Deno, Bun, Chromium and Firefox.
 fn typescript(root: &Path) -> Result<()> {
     npm(root, "clients/typescript", &["run", "check", "--silent"])
+}
+
+/// The backends of `examples/`, each installed, started and used; after the client, whose build it
+/// drives them with.
+fn examples(root: &Path) -> Result<()> {
+    npm(
+        root,
+        "clients/typescript",
+        &["run", "test:examples", "--silent"],
+    )
 }
 
 fn browser(root: &Path) -> Result<()> {

@@ -7,6 +7,9 @@ import type { TransportName } from "./types.js";
 const SHORTEST = 60_000;
 const LONGEST = 1_800_000;
 
+const LISTENING: readonly TransportName[] = ["sse", "ws", "poll"];
+const TALKING: readonly TransportName[] = ["ws", "sse", "poll"];
+
 type Verdicts = { [name in TransportName]?: [until: number, times: number] | undefined };
 
 export interface Chooser {
@@ -20,6 +23,8 @@ export interface Chooser {
   block(name: TransportName): void;
   /** It works. Without a name: another network may let all of them through. */
   clear(name?: TransportName): void;
+  /** Those that are better than this one. */
+  better(name: TransportName): TransportName[];
   /** In how many ms a better one than this may be tried again; Infinity if it is the best. */
   again(name: TransportName): number;
 }
@@ -47,8 +52,7 @@ export function createChooser(
   const chooser: Chooser = {
     talking: false,
     all() {
-      const names = fixed ?? ([...(chooser.talking ? ["ws", "sse"] : ["sse", "ws"]), "poll"] as TransportName[]);
-      return names.filter(supported);
+      return (fixed ?? (chooser.talking ? TALKING : LISTENING)).filter(supported);
     },
     order: () => chooser.all().sort((a, b) => left(a) - left(b)),
     block(name) {
@@ -61,10 +65,11 @@ export function createChooser(
       else verdicts = {};
       save();
     },
-    again(name) {
+    better(name) {
       const all = chooser.all();
-      return Math.min(Infinity, ...all.slice(0, all.indexOf(name)).map(left));
+      return all.slice(0, all.indexOf(name));
     },
+    again: (name) => Math.min(Infinity, ...chooser.better(name).map(left)),
   };
   return chooser;
 }

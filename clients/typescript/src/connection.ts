@@ -6,12 +6,14 @@
 // greeted. So a change of channels or transport costs no message and no silence.
 
 import { backoff } from "./backoff.js";
+import type { Tell } from "./channel.js";
 import type { Chooser } from "./choose.js";
 import type { Credentials } from "./credentials.js";
 import { createPositions } from "./positions.js";
-import type { Draft, Envelope, Fate, Link, Open, Platform, Refused, Sink, Words } from "./transports/link.js";
+import { type Timer, createTimer } from "./timer.js";
+import type { Bye, Envelope, Fate, Hello, Link, Open, Platform, Sink } from "./transports/link.js";
 import { fateOf } from "./transports/request.js";
-import type { Denied, Gap, Receipt, State, StateName, TransportName } from "./types.js";
+import type { Gap, State, StateName, TransportName } from "./types.js";
 
 /** How long a link may take to be greeted, in ms; longer after each round in which none was. */
 const PATIENCE = 3_000;
@@ -29,14 +31,9 @@ const WEIGHT: { [fate in Fate]?: number } = { failed: 1, muted: 1.5, silent: 1.5
 
 /** What the connection says to the client. */
 export interface Listener {
-  message(envelope: Envelope): void;
-  gap(gap: Gap): void;
-  denied(denied: Denied): void;
-  /** These channels are live: what is published from here on arrives. */
-  open(channels: readonly string[]): void;
+  tell: Tell;
+  /** The state is new, or the uplink may be. */
   state(state: State): void;
-  /** The uplink may have changed. */
-  ready(): void;
 }
 
 export interface Connection {
@@ -46,7 +43,7 @@ export interface Connection {
   /** Sees to it that what is open is what is wanted. Called after each change of either. */
   settle(): void;
   /** Publishes on the link, where that can be done. */
-  publish(): ((draft: Draft) => Promise<Receipt | Refused | undefined>) | undefined;
+  publish(): Link["publish"];
   /** The outside may have changed: the network, or whether anybody looks. */
   nudge(network?: boolean): void;
   /** The page is put away, connections included; `nudge` brings it back. */
@@ -58,13 +55,12 @@ interface Active {
   transport: TransportName;
   channels: readonly string[];
   link?: Link;
-  /** When something was last heard, and when it was greeted. */
+  /** When something was last heard, and when it was greeted; until when it may be without either. */
   heard: number;
   since?: number;
-  timer?: Timer;
+  until: number;
+  timer: Timer;
 }
-
-type Timer = ReturnType<typeof setTimeout>;
 
 export function createConnection(
   platform: Platform,
@@ -75,21 +71,16 @@ export function createConnection(
 ): Connection {
   const { now } = Date;
   const positions = createPositions();
-  let state: State = { current: "idle", previous: "idle", reason: "", transport: undefined, retryAt: undefined };
+  let state = { current: "idle", previous: "idle", reason: "" } as State;
   let wanted: readonly string[] = [];
   let used: Active | undefined;
   let next: Active | undefined;
-  let retry: Timer | undefined;
-  /** Tries a better transport again. */
-  let again: Timer | undefined;
-  let renewal: Timer | undefined;
   let heartbeat = HEARTBEAT;
   /** Failures in a row, rounds in which no transport worked, and when the outage began. */
   let failures = 0;
   let rounds = 0;
   let outage: number | undefined;
-  /** Transports that have worked, how often each has failed since, and those given up, and why. */
-  const worked = new Set<TransportName>();
+  /** How heavily each transport that has worked has failed since, and those given up, and why. */
   const strikes = new Map<TransportName, number>();
   const given = new Map<TransportName, string>();
 
@@ -102,29 +93,21 @@ export function createConnection(
   /** The best transport that has not been given up in this round. */
   const pick = (): TransportName | undefined => chooser.order().find((name) => !given.has(name));
   const drop = (active: Active | undefined): void => {
-    clearTimeout(active?.timer);
+    active?.timer();
     active?.link?.close();
     if (active === next) next = undefined;
     if (active === used) used = undefined;
   };
-  const stopRetrying = (): void => {
-    clearTimeout(retry);
-    retry = undefined;
-  };
+  const retry = createTimer(() => open(pick()));
   const pause = (reason: string, ms: number): void => {
-    retry = setTimeout(() => {
-      retry = undefined;
-      settle();
-    }, ms);
+    retry(ms);
     become("waiting", reason, pick(), now() + ms);
   };
   /** Drops all links and plans. */
   const rest = (current: StateName, reason: string): void => {
     drop(used);
     drop(next);
-    stopRetrying();
-    clearTimeout(again);
-    clearTimeout(renewal);
+    for (const timer of [retry, again, renewal]) timer();
     given.clear();
     become(current, reason);
   };
@@ -133,26 +116,25 @@ export function createConnection(
     if (state.current === "closed") return;
     if (!wanted.length) return rest("idle", "");
     const channels = positions.together(wanted);
-    if (!used) {
-      if (!retry) open(pick());
-      return;
-    }
-    const target = used.since ? chooser.order()[0] : used.transport;
-    const changes = !same(used.channels, channels);
-    if (target === used.transport && (!changes || used.link?.update)) {
+    if (!used) return void (state.current === "waiting" || open(pick()));
+    const { transport, link } = used;
+    const target = used.since ? chooser.order()[0] : transport;
+    const fits = (active?: Active): boolean => active?.transport === target && `${active?.channels}` === `${channels}`;
+    if (fits(next)) return;
+    if (target === transport && (link?.update || fits(used))) {
       drop(next);
-      if (changes) used.link?.update?.((used.channels = channels));
-    } else if (!next || next.transport !== target || !same(next.channels, channels)) open(target);
-    clearTimeout(again);
-    if (!next && used) {
-      const wait = chooser.again(used.transport);
-      if (wait < Infinity) again = setTimeout(settle, wait + 1);
-    }
+      if (!fits(used)) link?.update?.((used.channels = channels));
+    } else open(target);
+    again(next ? undefined : chooser.again(transport) + 1);
   };
+  /** Tries a better transport again. */
+  const again = createTimer(settle);
 
   /** Opens a link: the next one where one is in use, else the one to use. */
-  const open = (transport: TransportName = "poll"): void => {
-    const active: Active = { transport, channels: positions.together(wanted), heard: now() };
+  const open = async (transport: TransportName = "poll"): Promise<void> => {
+    const channels = positions.together(wanted);
+    const until = now() + PATIENCE * Math.min(4, rounds + 1);
+    const active: Active = { transport, channels, heard: now(), until, timer: createTimer(() => watch(active)) };
     if (used?.since) {
       drop(next);
       next = active;
@@ -161,30 +143,21 @@ export function createConnection(
       used = active;
       become("connecting", state.reason, transport);
     }
-    active.timer = setTimeout(
-      () => lose(active, "muted"),
-      PATIENCE * Math.min(4, rounds + 1),
-    );
-    void launch(active);
-  };
-
-  const launch = async (active: Active): Promise<void> => {
-    const { transport, channels } = active;
+    watch(active);
     let fate: Fate = "token";
     try {
       await credentials.get();
       if (!holds(active)) return;
-      planRenewal();
-      const all = chooser.all();
+      // A later link plans again what is too far off for a timer.
+      renewal(credentials.renewAt - now());
       fate = "status";
       active.link = transports[transport](
         platform,
         {
           channels,
           cursor: positions.cursor,
-          token: () => credentials.token,
-          fallback: all.slice(0, all.indexOf(transport)).flatMap((name) => given.get(name) ?? []),
-          heartbeat: () => heartbeat,
+          token: credentials.token,
+          fallback: chooser.better(transport).flatMap((name) => given.get(name) ?? []),
         },
         sinkOf(active),
       );
@@ -195,72 +168,60 @@ export function createConnection(
 
   /** What the link of `active` says counts only as long as that is in use, or coming. */
   const sinkOf = (active: Active): Sink => {
-    const current =
-      <A extends unknown[]>(act: (...args: A) => void) =>
-      (...args: A): void => {
-        if (!holds(active)) return;
-        active.heard = now();
-        act(...args);
-      };
-    const words: Words = {
-      hello: ({ cursor, heartbeat_ms }) => greet(active, cursor, heartbeat_ms),
-      message(envelope) {
-        if (positions.pass(envelope.id, envelope.channel)) listener.message(envelope);
-      },
-      gap(gap) {
-        // During a change of links the reader may be past a gap already.
-        if (positions.pass(gap.cursor, gap.channel, gap.reason === "position_unknown")) listener.gap(gap);
-      },
-      denied(denied) {
-        positions.refuse(denied.channel);
-        listener.denied(denied);
-      },
-      bye({ code, reason, reconnect, retry_ms }) {
-        const fate = fateOf(code);
-        lose(active, fate === "stop" && reconnect ? "busy" : fate, `${code} ${reason}`, retry_ms);
-      },
-    };
+    const life = (): void => void (active.heard = now());
     return {
-      life: current(() => {}),
-      say: current((word, payload) => words[word as keyof Words]?.(payload as never)),
-      covered: current(positions.advance),
-      attached: current((channel, cursor) => {
-        positions.begin([channel], cursor);
-        listener.open([channel]);
-        settle();
-      }),
-      lost: current((fate, detail, wait) => lose(active, fate, detail, wait)),
+      life,
+      say(word, said: Partial<Hello & Bye & Gap & Envelope> & { channel: string }) {
+        if (!holds(active)) return;
+        life();
+        if (word === "hello") greet(active, said as Hello);
+        else if (word === "bye") {
+          const fate = fateOf(said.code!);
+          lose(active, fate === "stop" && said.reconnect ? "busy" : fate, `${said.code} ${said.reason}`, said.retry_ms);
+        } else if (word === "denied") {
+          positions.refuse(said.channel);
+          listener.tell(word, said);
+        } else if (
+          /^(message|gap)$/.test(word) &&
+          // During a change of links the reader may be past a gap already, too.
+          positions.pass(said.cursor ?? said.id!, said.channel, said.reason === "position_unknown")
+        )
+          listener.tell(word as "gap", said);
+      },
+      lost: (...loss) => lose(active, ...loss),
     };
   };
 
-  const greet = (active: Active, cursor: string, interval = heartbeat): void => {
-    if (active === next) {
-      drop(used);
-      used = active;
-      next = undefined;
+  const greet = (active: Active, { cursor, heartbeat_ms = heartbeat, channels = active.channels }: Hello): void => {
+    const { transport, since } = active;
+    if (!since) {
+      if (active === next) {
+        drop(used);
+        used = active;
+        next = undefined;
+      }
+      active.since = now();
+      heartbeat = heartbeat_ms;
+      if (!strikes.has(transport)) strikes.set(transport, 0);
+      chooser.clear(transport);
+      // That this one works shows that those given up are blocked, and not the server gone.
+      for (const name of given.keys()) chooser.block(name);
+      given.clear();
+      rounds = 0;
+      outage = undefined;
+      watch(active);
     }
-    active.since = now();
-    heartbeat = interval;
-    positions.begin(active.channels, cursor, true);
-    listener.open(active.channels);
-    worked.add(active.transport);
-    chooser.clear(active.transport);
-    // That this one works shows that those given up are blocked, and not the server gone.
-    for (const name of given.keys()) chooser.block(name);
-    given.clear();
-    rounds = 0;
-    outage = undefined;
-    watch(active);
-    become("connected", "", active.transport);
+    positions.begin(channels, cursor, !since);
+    for (const channel of channels) listener.tell("open", { channel });
+    become("connected", "", transport);
     settle();
-    listener.ready();
   };
 
   const watch = (active: Active): void => {
-    clearTimeout(active.timer);
-    const left = active.heard + heartbeat * DEAD - now();
-    if (left > 0) active.timer = setTimeout(() => watch(active), left);
-    else lose(active, "silent");
+    const { since, heard, until } = active;
+    const left = (since ? heard + heartbeat * DEAD : until) - now();
+    if (left > 0) active.timer(left);
+    else lose(active, since ? "silent" : "muted");
   };
 
   const lose = (active: Active, fate: Fate, detail: unknown = fate, wait = 0): void => {
@@ -268,64 +229,58 @@ export function createConnection(
     const reason = `${detail}`;
     const { transport, since } = active;
     const coming = active === next;
+    const final = credentials.isFinal(fate);
+    const delay = (lasted: number): number => Math.min(MAX_WAIT, wait) + backoff(failures++, lasted);
     drop(active);
-    if (fate === "token") credentials.expire();
-    wait = Math.min(MAX_WAIT, wait);
-    const delay = (lasted: number): number => wait + backoff(failures++, lasted, Math.random());
     if (coming) {
       // The link in use stays. A better transport is left alone for a while; other changes go on.
       if (transport !== used?.transport) chooser.block(transport);
-      clearTimeout(again);
-      again = setTimeout(settle, delay(Infinity));
-      return;
-    }
-    if (next) {
+      again(delay(Infinity));
+    } else if (next) {
       used = next;
       next = undefined;
-      return become("connecting", reason, used.transport);
+      become("connecting", reason, used.transport);
+    } else if (final) {
+      for (const channel of wanted) listener.tell("denied", { channel, check: "connection", detail: reason });
+      rest("stopped", reason);
+    } else {
+      if (since && now() - since >= GOOD_UPTIME) {
+        failures = 0;
+        forgive();
+      }
+      outage ??= now();
+      // A link that was live and fails has ended as links do; it says nothing against its transport.
+      const moves = !(since && fate === "failed") && strike(transport, fate);
+      // Where one has worked it is more likely the server that is gone, and all of its clients wait.
+      pause(reason, moves && !strikes.size ? 0 : delay(now() - outage));
     }
-    if (fate === "stop" || (fate === "token" && !credentials.renewable)) {
-      for (const channel of wanted) listener.denied({ channel, check: "connection", detail: reason });
-      return rest("stopped", reason);
-    }
-    if (since && now() - since >= GOOD_UPTIME) {
-      failures = 0;
-      strikes.clear();
-    }
-    outage ??= now();
-    // A link that was live and fails has ended as links do; it says nothing against its transport.
-    const moved = !(since && fate === "failed") && strike(transport, fate);
-    pause(reason, moved ? 0 : delay(now() - outage));
   };
 
-  /** Counts a failure. Returns whether another transport is to be tried, at once. */
+  /** Counts a failure. Returns whether another transport is to be tried. */
   const strike = (transport: TransportName, fate: Fate): boolean => {
     const weight = WEIGHT[fate] ?? 0;
-    const sum = (strikes.get(transport) ?? 0) + weight;
-    strikes.set(transport, sum);
-    if (!weight || (worked.has(transport) && sum < PATIENT)) return false;
+    const sum = (strikes.get(transport) ?? PATIENT) + weight;
+    if (strikes.has(transport)) strikes.set(transport, sum);
+    if (!weight || sum < PATIENT) return false;
     given.set(transport, `${transport}-${fate}`);
     if (pick()) return true;
     // None worked: it is the server, or the network.
     given.clear();
-    strikes.clear();
+    forgive();
     rounds++;
     return false;
   };
-
-  const planRenewal = (): void => {
-    clearTimeout(renewal);
-    const left = credentials.renewAt - now();
-    // Longer ones would overflow the timer; a later link plans again.
-    if (left < 2 ** 31) renewal = setTimeout(() => credentials.get(true).then(present, () => {}), left);
+  const forgive = (): void => {
+    for (const name of strikes.keys()) strikes.set(name, 0);
   };
-  /** Shows a renewed token. Polls take it along by themselves. */
-  const present = (token: string | undefined): void => {
-    planRenewal();
+
+  const renewal = createTimer(async () => {
+    const token = await credentials.get(true).catch(() => {});
+    renewal(credentials.renewAt - now());
     if (!used?.since || !token) return;
     if (used.link?.renew) used.link.renew(token);
-    else if (used.transport === "sse") open("sse");
-  };
+    else open(used.transport);
+  });
 
   return {
     get state() {
@@ -343,15 +298,13 @@ export function createConnection(
     publish: () => (used?.since ? used.link?.publish : undefined),
     nudge(network) {
       if (network) chooser.clear();
-      if (retry) {
-        stopRetrying();
+      if (used?.since) watch(used);
+      if (state.current === "waiting") {
+        retry();
         failures = 0;
-        return settle();
-      }
-      if (!used?.since) return;
-      watch(used);
-      // Only a new link shows whether the old one leads anywhere.
-      if (used && (network || now() - used.heard > heartbeat)) open(used.transport);
+        open(pick());
+        // Only a new link shows whether the old one leads anywhere.
+      } else if (used?.since && (network || now() - used.heard > heartbeat)) open(used.transport);
     },
     suspend() {
       if (!used) return;
@@ -361,8 +314,4 @@ export function createConnection(
     },
     close: () => rest("closed", ""),
   };
-}
-
-function same(a: readonly string[], b: readonly string[]): boolean {
-  return a.length === b.length && a.every((name) => b.includes(name));
 }

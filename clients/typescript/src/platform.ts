@@ -3,20 +3,14 @@
 
 import type { Connection } from "./connection.js";
 
-/** Passes them on. Returns what ends that. */
-export function listenToPlatform({ nudge, suspend }: Pick<Connection, "nudge" | "suspend">): () => void {
-  const ended = new AbortController();
-  const { signal } = ended;
-  const { document } = globalThis;
-  // Only a page that may come back; with a connection open it could not be kept.
-  const kept = (act: () => void) => (event: Event) => (event as PageTransitionEvent).persisted && act();
-  const signs: [EventTarget | undefined, string, (event: Event) => void][] = [
-    [globalThis, "online", () => nudge(true)],
-    [globalThis, "pageshow", kept(nudge)],
-    [globalThis, "pagehide", kept(suspend)],
-    [document, "resume", () => nudge()],
-    [document, "visibilitychange", () => document.hidden || nudge()],
-  ];
-  for (const [target, name, act] of signs) target?.addEventListener?.(name, act, { signal });
-  return () => ended.abort();
+/** Passes them on until the signal aborts. */
+export function listenToPlatform({ nudge, suspend }: Pick<Connection, "nudge" | "suspend">, signal: AbortSignal): void {
+  const act = ({ type }: Event): void => {
+    // A page with a connection open could not be kept for the back button.
+    if (type === "pagehide") suspend();
+    else if (type === "online" || !globalThis.document?.hidden) nudge(type === "online");
+  };
+  // Those of the document bubble.
+  for (const type of ["online", "pagehide", "pageshow", "resume", "visibilitychange"])
+    globalThis.addEventListener?.(type, act, { signal });
 }

@@ -55,8 +55,6 @@ export interface Positions {
    * before a mark has been had, unless it is `certain` that the server goes on from there.
    */
   pass(id: string, channel?: string, certain?: boolean): boolean;
-  /** Takes a cursor that covers exactly what was handed over, as a poll's answer has. */
-  advance(cursor: string): void;
   /** The server refused the channel, so the next link starts it anew. */
   refuse(channel: string): void;
 }
@@ -82,8 +80,8 @@ export function createPositions(): Positions {
 
   return {
     add(channel, since) {
-      if (since === "latest" || since === "earliest") fresh.set(channel, since);
-      else pass(since, channel);
+      if (idsOf(since)[0]) pass(since, channel);
+      else fresh.set(channel, since);
     },
     remove(channel) {
       marks.delete(keys.get(channel) ?? "");
@@ -111,9 +109,6 @@ export function createPositions(): Positions {
       for (const key of marks.keys()) if (!named.has(key)) marks.delete(key);
     },
     pass,
-    advance(cursor) {
-      for (const id of idsOf(cursor)) pass(id);
-    },
     refuse(channel) {
       if (!keys.has(channel)) fresh.set(channel, "latest");
     },

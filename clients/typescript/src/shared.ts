@@ -9,7 +9,8 @@
 
 import { bellwire } from "./client.js";
 import type { Attempt, Link, Open, Platform, Sink } from "./transports/link.js";
-import { queryOf, runLink } from "./transports/request.js";
+import { type Answer, sayAll } from "./transports/poll.js";
+import { runLink } from "./transports/request.js";
 import type { Channel, Live, Options } from "./types.js";
 
 export interface SharedOptions extends Options {
@@ -142,21 +143,12 @@ function openTab(name: string, locks: LockManager): Open {
     const catchUp = (): void => {
       catching?.close();
       early ??= [];
-      catching = runLink(platform, attempt, sink, "poll", async (ask) => {
+      catching = runLink(platform, { ...attempt, channels }, sink, "poll", async (ask) => {
         for (;;) {
-          const cursor = attempt.cursor(channels);
-          const response = await ask(queryOf({ ...attempt, channels }, { timeout: "0" }));
-          if (!response) return;
-          const answer = (await response.json()) as { cursor: string } & Record<string, unknown[] | undefined>;
-          if (!greeted) sink.say("hello", { cursor });
+          const answer = (await (await ask({ timeout: "0" })).json()) as Answer;
+          sayAll(sink, answer, { channels });
           greeted = true;
-          const { messages = [], gaps = [], denied = [] } = answer;
-          for (const payload of denied) sink.say("denied", payload);
-          for (const payload of gaps) sink.say("gap", payload);
-          for (const payload of messages) sink.say("message", payload);
-          for (const channel of channels) sink.attached(channel, answer.cursor);
-          sink.covered(answer.cursor);
-          if (!messages.length && !gaps.length) break;
+          if (!answer.messages.length && !answer.gaps.length) break;
         }
         const notes = early ?? [];
         early = undefined;

@@ -6,7 +6,7 @@ export interface ParserSink {
   /** An event is complete; `id` is the last event id at that point. */
   event(name: string, data: string, id: string): void;
   /** The server changed the reconnection time, in ms. */
-  retry?(ms: number): void;
+  retry(ms: number): void;
 }
 
 /** Longest unfinished event, in UTF-16 units: a server that never ends one must not fill memory. */
@@ -20,41 +20,29 @@ export function createParser(sink: ParserSink): (text: string) => void {
   let rest = "";
   let afterCr = false;
   let name = "";
-  let data: string | undefined;
+  /** Its lines, each after a line end. */
+  let data = "";
   let id = "";
 
   const line = (text: string): void => {
     if (!text) {
-      if (data !== undefined) sink.event(name || "message", data, id);
-      name = "";
-      data = undefined;
-      return;
+      if (data) sink.event(name || "message", data.slice(1), id);
+      return void (name = data = "");
     }
-    const colon = text.indexOf(":");
-    const field = colon < 0 ? text : text.slice(0, colon);
-    const value = colon < 0 ? "" : text.slice(colon + (text[colon + 1] === " " ? 2 : 1));
-    if (field === "data") data = data === undefined ? value : `${data}\n${value}`;
+    const [, field, value = ""] = /^([^:]*)(?:: ?([^]*))?/.exec(text)!;
+    if (field === "data") data += `\n${value}`;
     else if (field === "event") name = value;
     else if (field === "id" && !value.includes("\0")) id = value;
-    else if (field === "retry" && /^\d+$/.test(value)) sink.retry?.(+value);
+    else if (field === "retry" && /^\d+$/.test(value)) sink.retry(+value);
   };
 
   return (text) => {
     // A CR ends its line at once; a LF right after it belongs to it, be it in the next piece.
-    if (afterCr && text) {
-      afterCr = false;
-      if (text[0] === "\n") text = text.slice(1);
-    }
-    const ends = /\r\n?|\n/g;
-    ends.lastIndex = rest.length;
-    rest += text;
-    let from = 0;
-    for (let end = ends.exec(rest); end; end = ends.exec(rest)) {
-      line(rest.slice(from, end.index));
-      from = ends.lastIndex;
-      afterCr = from === rest.length && end[0] === "\r";
-    }
-    rest = rest.slice(from);
-    if (rest.length + (data?.length ?? 0) > MAX_PENDING) throw new RangeError("an event without an end");
+    const lines = (afterCr ? text.replace(/^\n/, "") : text).split(/\r\n?|\n/);
+    if (text) afterCr = text.endsWith("\r");
+    lines[0] = rest + lines[0];
+    rest = lines.pop()!;
+    lines.forEach(line);
+    if (rest.length + data.length > MAX_PENDING) throw new RangeError("endless event");
   };
 }

@@ -1,10 +1,11 @@
 // A double of the client for users' own tests: channels in memory, no server, no timers. What a
 // test makes happen has happened when the call returns.
 
-import { createFeed, guarded } from "./channel.js";
+import { type Tell, createFeed } from "./channel.js";
 import { BellwireError } from "./errors.js";
+import { createListeners } from "./listeners.js";
 import type { Draft, Envelope } from "./transports/link.js";
-import type { Channel, ChannelOptions, EventMap, History, HistoryOptions, ListenOptions, Live, Receipt, State, StateName } from "./types.js";
+import type { Channel, ChannelOptions, EventMap, History, HistoryOptions, Live, Receipt, State, StateName } from "./types.js";
 
 /** What was published through the double, or received by it. */
 export interface Recorded {
@@ -34,18 +35,19 @@ export function createDouble(): Double {
   const feeds = new Map<string, ReturnType<typeof createFeed>>();
   const log = new Map<string, Envelope[]>();
   const published: Recorded[] = [];
-  const listeners = new Set<(state: State) => void>();
+  const { on, emit } = createListeners();
   const closing = new AbortController();
   const keys = new Map<string, Receipt>();
   let state: State = { current: "connected", previous: "connecting", reason: "", transport: "sse", retryAt: undefined };
   let failure: BellwireError | undefined;
   let count = 0;
 
+  const tell: Tell = (word, said) => feeds.get(said.channel)?.tell(word, said);
   const append = (envelope: Omit<Envelope, "id" | "time">): string => {
     const id = `1double${String((count += 1)).padStart(12, "0")}`;
     const whole: Envelope = { ...envelope, id, time: Date.now() };
     log.set(whole.channel, [...(log.get(whole.channel) ?? []), whole]);
-    feeds.get(whole.channel)?.deliver(whole);
+    tell("message", whole);
     return id;
   };
   const host = {
@@ -54,7 +56,7 @@ export function createDouble(): Double {
     async publish({ channel, idempotency_key, event, data, base64 }: Draft): Promise<Receipt> {
       const [error, known] = [failure, keys.get(`${channel} ${idempotency_key}`)];
       failure = undefined;
-      if (closing.signal.aborted) throw new BellwireError("closed", "the client is closed");
+      if (closing.signal.aborted) throw new BellwireError("closed");
       if (error) throw error;
       if (known) return { ...known, duplicate: true };
       const id = append({ channel, ...(event && { event }), ...(base64 === undefined ? { data } : { base64 }) });
@@ -72,19 +74,14 @@ export function createDouble(): Double {
   };
   const become = (current: StateName, reason = ""): void => {
     state = { ...state, current, previous: state.current, reason };
-    for (const listener of [...listeners]) guarded(() => listener(state));
+    emit("state", state);
   };
 
   return {
     get state() {
       return state;
     },
-    on(_: "state", listener: (state: State) => void, { signal }: ListenOptions = {}) {
-      const off = (): void => void listeners.delete(listener);
-      if (!signal?.aborted) listeners.add(listener);
-      signal?.addEventListener("abort", off);
-      return off;
-    },
+    on,
     channel<E extends EventMap>(name: string, _options?: ChannelOptions) {
       const feed = feeds.get(name) ?? createFeed(name, host);
       feeds.set(name, feed);
@@ -97,9 +94,8 @@ export function createDouble(): Double {
     published,
     receive: (channel, data, options) => append({ channel, data, ...options }),
     lose: (channel, reason = "retention") =>
-      feeds.get(channel)?.say("gap", { channel, reason, last: null, next: null, cursor: "" }),
-    deny: (channel, detail = "denied by the test") =>
-      feeds.get(channel)?.say("denied", { channel, check: "test", detail }),
+      tell("gap", { channel, reason, last: null, next: null, cursor: "" }),
+    deny: (channel, detail = "denied by the test") => tell("denied", { channel, check: "test", detail }),
     become,
     failNext: (code, detail = code) => void (failure = new BellwireError(code, detail)),
   };

@@ -4,7 +4,8 @@
 
 import { backoff } from "./backoff.js";
 import { BellwireError } from "./errors.js";
-import type { Draft, Refused } from "./transports/link.js";
+import { createTimer } from "./timer.js";
+import type { Draft, Link, Outcome } from "./transports/link.js";
 import { fateOf } from "./transports/request.js";
 import type { Receipt } from "./types.js";
 
@@ -14,8 +15,6 @@ const MAX_WAITING = 1_000;
 const MAX_BATCH = 20;
 /** The server knows a key for five minutes; what is older, in ms, must not be repeated. */
 const KEY_LIFE = 270_000;
-
-type Outcome = Receipt | Refused;
 
 export interface Uplink {
   publish(draft: Draft, signal?: AbortSignal): Promise<Receipt>;
@@ -32,65 +31,60 @@ interface Item {
   settle(outcome: Outcome): void;
 }
 
+type Send = (drafts: readonly Draft[]) => Promise<readonly (Outcome | undefined)[]>;
+
 /**
- * @param post posts a batch; resolves with the ms to wait when it got no answer
- * @param direct publishes on the connection, where that can be done
+ * @param post posts a batch
+ * @param direct publishes on the connection, where that can be done; brings nothing when that was
+ * lost before an answer
  */
-export function createUplink(
-  post: (drafts: readonly Draft[]) => Promise<Outcome[] | number>,
-  direct: () => ((draft: Draft) => Promise<Outcome | undefined>) | undefined,
-): Uplink {
+export function createUplink(post: Send, direct: () => Link["publish"]): Uplink {
   const items = new Set<Item>();
   let posting = false;
+  let resting = false;
   let failures = 0;
-  let timer: ReturnType<typeof setTimeout> | undefined;
+  const timer = createTimer(() => {
+    resting = false;
+    pump();
+  });
 
-  const end = (item: Item, code: string, detail: string): void => item.settle({ error: { code, detail } });
+  const end = (item: Item, code: string): void => item.settle({ error: { code } });
 
   const pump = (): void => {
     for (const item of items)
-      if (Date.now() - item.since > KEY_LIFE) end(item, "unknown", "no answer came");
-    if (posting || timer) return;
+      if (Date.now() - item.since > KEY_LIFE) end(item, "unknown");
+    if (posting || resting) return;
     const publish = direct();
-    if (publish) for (const item of items) void send(item, publish);
+    const unsent = [...items].filter(({ sent }) => !sent);
+    if (publish) for (const item of unsent) void send([item], async ([draft]) => [await publish(draft!)]);
     // What is on its way on a link that is closing comes back first, so that order holds.
-    else if (items.size && ![...items].some(({ sent }) => sent)) void sendBatch();
+    else if (items.size && unsent.length === items.size) {
+      posting = true;
+      void send(unsent.slice(0, MAX_BATCH), post);
+    }
   };
 
-  const send = async (item: Item, publish: (draft: Draft) => Promise<Outcome | undefined>): Promise<void> => {
-    if (item.sent) return;
-    item.sent = true;
-    const outcome = await publish(item.draft);
-    item.sent = false;
-    if (outcome) take(item, outcome);
-    pump();
-  };
-
-  const sendBatch = async (): Promise<void> => {
-    posting = true;
-    const batch = [...items].slice(0, MAX_BATCH);
-    const answer = await post(batch.map(({ draft }) => draft));
+  const send = async (batch: readonly Item[], by: Send): Promise<void> => {
+    for (const item of batch) item.sent = true;
+    const outcomes = await by(batch.map(({ draft }) => draft));
     posting = false;
-    if (typeof answer === "number") rest(answer);
-    else {
-      failures = 0;
-      for (const [nth, item] of batch.entries()) if (answer[nth]) take(item, answer[nth]);
+    for (const [nth, item] of batch.entries()) {
+      item.sent = false;
+      if (outcomes[nth]) take(item, outcomes[nth]);
     }
     pump();
   };
 
   /** Settles an item, or keeps it where the server only asks to come back. */
   const take = (item: Item, outcome: Outcome): void => {
-    if ("error" in outcome && fateOf(outcome.error.code) === "busy") rest(0);
-    else item.settle(outcome);
-  };
-
-  const rest = (wait: number): void => {
-    clearTimeout(timer);
-    timer = setTimeout(() => {
-      timer = undefined;
-      pump();
-    }, wait + backoff(failures++, Infinity, Math.random()));
+    const { error } = outcome;
+    if (!error || fateOf(error.code) !== "busy") {
+      failures = 0;
+      item.settle(outcome);
+    } else if (!resting) {
+      resting = true;
+      timer((error.wait ?? 0) + backoff(failures++, Infinity));
+    }
   };
 
   return {
@@ -102,22 +96,22 @@ export function createUplink(
           settle(outcome) {
             items.delete(item);
             signal?.removeEventListener("abort", abort);
-            if (!("error" in outcome)) return resolve(outcome);
+            if (!outcome.error) return resolve(outcome);
             const { code, detail, status } = outcome.error;
             reject(new BellwireError(code, detail, status));
           },
         };
-        const abort = (): void => end(item, "aborted", "its fate is unknown");
+        const abort = (): void => end(item, "aborted");
         if (signal?.aborted) return abort();
-        if (items.size >= MAX_WAITING) return end(item, "outbox_full", "too many wait for an answer");
+        if (items.size >= MAX_WAITING) return end(item, "outbox_full");
         signal?.addEventListener("abort", abort);
         items.add(item);
         pump();
       }),
     pump,
     close() {
-      clearTimeout(timer);
-      for (const item of items) end(item, "closed", "the client is closed");
+      timer();
+      for (const item of items) end(item, "closed");
     },
   };
 }

@@ -1,6 +1,5 @@
-// What the client does, whatever it runs on and by whichever transport. Run in Node by
-// test/node/suite.test.mjs and in Chromium by test/browser/suite.test.mjs, so it imports nothing
-// of either. Each behaviour gets the SDK and the ends of a proxy:
+// What the client does, whatever it runs on and by whichever transport. Run in Node,
+// Deno, Bun, Chromium and Firefox by the folders beside, so it imports nothing of any. Each behaviour gets the SDK and the ends of a proxy:
 // `{ bellwire, BellwireError, origin, direct, transports, cut, unique }`, where `direct` is the server without
 // the proxy.
 

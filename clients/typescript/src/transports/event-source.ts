@@ -1,15 +1,15 @@
 // Server-Sent Events over the platform's own EventSource, for those where fetch cannot stream.
 // Its token is in the URL, as it has no headers.
 
-import type { Open, Words } from "./link.js";
+import type { Open } from "./link.js";
 import { queryOf, urlOf } from "./request.js";
 import { SSE_PARAMETERS } from "./sse.js";
 
-const WORDS: readonly (keyof Words | "heartbeat")[] = ["hello", "message", "gap", "denied", "bye", "heartbeat"];
+const WORDS = ["hello", "message", "gap", "denied", "bye", "heartbeat"];
 
 export const openEventSource: Open = (platform, attempt, sink) => {
   const { credentials } = platform;
-  const token = attempt.token();
+  const { token } = attempt;
   const query = queryOf(attempt, { ...SSE_PARAMETERS, ...(token && { token }) });
   const source = new EventSource(urlOf(platform, "sse", query), { withCredentials: credentials === "include" });
   const close = (): void => source.close();

@@ -1,7 +1,7 @@
 // What the connection and the transports say to each other. A transport waits and translates;
 // it decides nothing.
 
-import type { Denied, Gap, Receipt } from "../types.js";
+import type { Receipt } from "../types.js";
 
 /** What ended a link, and so what comes next. */
 export type Fate =
@@ -41,14 +41,22 @@ export interface Envelope {
   base64?: string;
 }
 
-/** What the server says itself, by the names it has there, and messages. */
-export interface Words {
-  /** The channels of the attempt are attached; `cursor` is where they stand. */
-  hello(hello: { cursor: string; heartbeat_ms?: number | undefined }): void;
-  message(envelope: Envelope): void;
-  gap(gap: Gap): void;
-  denied(denied: Denied): void;
-  bye(bye: { code: string; reason: string; reconnect: boolean; retry_ms?: number }): void;
+/**
+ * The channels of the attempt are attached, or those that a change added; `cursor` is where they
+ * stand, what was handed over before included.
+ */
+export interface Hello {
+  cursor: string;
+  heartbeat_ms?: number | undefined;
+  channels?: readonly string[];
+}
+
+/** The server ends the session. */
+export interface Bye {
+  code: string;
+  reason: string;
+  reconnect: boolean;
+  retry_ms?: number;
 }
 
 /** What a link tells the connection. */
@@ -56,14 +64,11 @@ export interface Sink {
   /** Bytes came, whatever they mean. */
   life(): void;
   /**
-   * Takes a word. What is unknown is passed over, as the protocol asks.
+   * Takes a word of the protocol and its payload: `hello`, `bye`, `denied`, `gap`, or `message` with
+   * an envelope. What is unknown is passed over, as the protocol asks.
    * @throws TypeError where it is not what the protocol says
    */
   say(word: string, payload: unknown): void;
-  /** A poll's cursor: everything up to it has been handed over. */
-  covered(cursor: string): void;
-  /** A channel was added to the link. */
-  attached(channel: string, cursor: string): void;
   /** It is no more; the link closes itself or is closed. */
   lost(fate: Fate, detail?: unknown, wait?: number): void;
 }
@@ -79,8 +84,17 @@ export interface Draft {
 
 /** The refusal of one item. */
 export interface Refused {
-  error: { status?: number; code: string; detail: string };
+  error: {
+    status?: number | undefined;
+    code: string;
+    detail?: string;
+    /** Ms that the server asked to stay away. */
+    wait?: number | undefined;
+  };
 }
+
+/** What became of an item. */
+export type Outcome = (Receipt & { error?: undefined }) | Refused;
 
 export interface Link {
   /** Ends it, without a word to the sink. */
@@ -90,7 +104,7 @@ export interface Link {
   /** Presents a renewed token without a new link, where the transport can. */
   renew?(token: string): void;
   /** Publishes, where the transport can; nothing when the link was lost before an answer. */
-  publish?(draft: Draft): Promise<Receipt | Refused | undefined>;
+  publish?(draft: Draft): Promise<Outcome | undefined>;
 }
 
 /** What to open a link with. */
@@ -98,20 +112,18 @@ export interface Attempt {
   channels: readonly string[];
   /** Where these channels stand now. */
   cursor(channels: readonly string[]): string;
-  /** The token as it is now. */
-  token(): string | undefined;
+  /** The token, if there is one. */
+  token: string | undefined;
   /** Why better transports were given up, for the server's statistics. */
   fallback: readonly string[];
-  /** How long a poll is held, in ms: as long as other links are silent between heartbeats. */
-  heartbeat(): number;
 }
 
 /** What the platform gives. */
 export interface Platform {
   /** Where `/v1/…` is. */
   base: URL;
-  fetch?: typeof fetch;
-  WebSocket?: typeof WebSocket;
+  fetch: typeof fetch;
+  WebSocket: typeof WebSocket;
   credentials?: RequestCredentials;
 }
 

@@ -1,5 +1,6 @@
 // Requests as all transports make them, and the verdict on answers that are not what was asked.
 
+import { BellwireError } from "../errors.js";
 import type { Attempt, Fate, Link, Loss, Platform, Sink } from "./link.js";
 
 /** Longest query that goes into a URL; longer lists of channels are posted. */
@@ -18,7 +19,10 @@ export function urlOf({ base }: Platform, path: string, query: URLSearchParams):
   return new URL(`v1/${path}?${query}`, base);
 }
 
-/** Asks, with the token if there is one. */
+/**
+ * Asks, with the token if there is one.
+ * @throws BellwireError with the `Loss` that it means, where the answer is not 200
+ */
 export async function request(
   platform: Platform,
   path: string,
@@ -26,58 +30,47 @@ export async function request(
   token: string | undefined,
   init: RequestInit,
 ): Promise<Response> {
-  const { fetch = unsupported, credentials = "same-origin" } = platform;
   if (`${query}`.length > MAX_QUERY) {
     init.method = "POST";
     init.body = JSON.stringify({ channels: query.getAll("channel"), cursor: query.get("cursor") });
     query.delete("channel");
     query.delete("cursor");
   }
+  const { fetch, credentials } = platform;
   const headers: HeadersInit = token ? { authorization: `Bearer ${token}` } : {};
-  return fetch(urlOf(platform, path, query), { cache: "no-store", credentials, headers, ...init });
-}
-
-function unsupported(): never {
-  throw new TypeError("fetch is missing");
+  const response = await fetch(urlOf(platform, path, query), { cache: "no-store", credentials: credentials!, headers, ...init });
+  const { status } = response;
+  if (status === 200) return response;
+  const fate = status > 428 ? "busy" : "status";
+  let problem = { fate: fate as Fate, code: fate as string, detail: `${status}` };
+  if (/problem/.test(`${response.headers.get("content-type")}`)) {
+    problem = (await response.json()) as typeof problem;
+    problem.fate = fateOf(problem.code);
+  }
+  const wait = Number(response.headers.get("retry-after")) * 1_000 || 0;
+  throw Object.assign(new BellwireError(problem.code, problem.detail, status), problem, { wait });
 }
 
 /** The fate that a code of the protocol means. */
 export function fateOf(code: string): Fate {
-  if (/^(unauth|token_|grant_exp)/.test(code)) return "token";
-  return /^(overl|unava|drain|idempotency_f|internal|timeout|too_m)/.test(code) ? "busy" : "stop";
+  if (/^(unauth|token)/.test(code)) return "token";
+  return /load|avail|drain|_full|internal|timeout|many/.test(code) ? "busy" : "stop";
 }
 
-/** The verdict on a response that is not what was asked for. */
-export async function lossOf(response: Response): Promise<Loss & { code: string; detail: string }> {
-  const { status, headers } = response;
-  const wait = +(headers.get("retry-after") ?? 0) * 1_000;
-  if (headers.get("content-type")?.includes("problem+json")) {
-    const { code, detail } = (await response.json()) as { code: string; detail: string };
-    return { fate: fateOf(code), code, detail, wait };
-  }
-  const busy = status === 429 || status >= 500;
-  const fate = status === 204 ? "stop" : busy ? "busy" : "status";
-  return { fate, code: fate, detail: `${status}`, wait };
-}
-
-/** Runs a link that is made of requests; `run` gets what asks, which tells of refusals itself. */
+/** Runs a link that is made of requests; `run` gets what asks, which does not return when refused. */
 export function runLink(
   platform: Platform,
   attempt: Attempt,
   sink: Sink,
   path: string,
-  run: (ask: (query: URLSearchParams) => Promise<Response | undefined>) => Promise<void>,
+  run: (ask: (more: Record<string, string>) => Promise<Response>) => Promise<void>,
 ): Link {
   const abort = new AbortController();
-  const ask = async (query: URLSearchParams): Promise<Response | undefined> => {
-    const response = await request(platform, path, query, attempt.token(), { signal: abort.signal });
-    if (response.status === 200) return response;
-    const { fate, detail, wait } = await lossOf(response);
-    return void sink.lost(fate, detail, wait);
-  };
-  run(ask).catch((error: Error) =>
-    // What does not parse, or is not what the protocol says, is not Bellwire's.
-    sink.lost(/^(Syntax|Range)/.test(error.name) ? "status" : "failed", error),
+  const { signal } = abort;
+  run((more) => request(platform, path, queryOf(attempt, more), attempt.token, { signal })).catch(
+    ({ name, message, fate, detail = message, wait }: Error & Partial<Loss>) =>
+      // What does not parse, or is not what the protocol says, is not Bellwire's.
+      sink.lost(fate ?? (/^(Syntax|Range)/.test(name) ? "status" : "failed"), detail, wait),
   );
   return { close: () => abort.abort() };
 }

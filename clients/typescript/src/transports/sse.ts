@@ -2,16 +2,15 @@
 
 import { createParser } from "../sse-parser.js";
 import type { Open } from "./link.js";
-import { queryOf, runLink } from "./request.js";
+import { runLink } from "./request.js";
 
 /** With ids=own every channel's position is in its own messages; heartbeats can be seen. */
 export const SSE_PARAMETERS = { ids: "own", heartbeat: "visible" };
 
 export const openSse: Open = (platform, attempt, sink) =>
   runLink(platform, attempt, sink, "sse", async (ask) => {
-    const response = await ask(queryOf(attempt, SSE_PARAMETERS));
-    if (!response) return;
-    if (!response.headers.get("content-type")?.startsWith("text/event-stream")) return sink.lost("status");
+    const { headers, body } = await ask(SSE_PARAMETERS);
+    if (!/event-stream/.test(`${headers.get("content-type")}`)) return sink.lost("status");
     let retry: number | undefined;
     const feed = createParser({
       event(name, data) {
@@ -22,9 +21,9 @@ export const openSse: Open = (platform, attempt, sink) =>
       retry: (ms) => (retry = ms),
     });
     const decoder = new TextDecoder();
-    const reader = response.body?.getReader();
+    const reader = body!.getReader();
     for (;;) {
-      const { done, value } = (await reader?.read()) ?? { done: true };
+      const { done, value } = await reader.read();
       if (done) return sink.lost(retry ? "busy" : "failed", "the stream ended", retry);
       sink.life();
       feed(decoder.decode(value, { stream: true }));

@@ -1,66 +1,53 @@
 // WebSocket: channels come and go by command, and publications go out on the same socket.
 
 import type { Receipt } from "../types.js";
-import type { Fate, Open, Refused } from "./link.js";
-import { urlOf } from "./request.js";
+import type { Fate, Hello, Open, Refused } from "./link.js";
+import { queryOf, urlOf } from "./request.js";
 
 type Reply = Partial<Refused> & Record<string, { cursor?: string } | undefined>;
-
-/** Close codes after which something else than the same again is needed. */
-const FATES: Record<number, Fate> = {
-  1013: "busy",
-  4001: "token",
-  4002: "token",
-  4003: "token",
-  4004: "stop",
-  4007: "stop",
-};
+/** A reply, an envelope, or a word with its payload. */
+type Said = Record<string, unknown> & { req?: number; hello?: Hello; bye?: unknown; channel?: string };
 
 export const openWebSocket: Open = (platform, attempt, sink) => {
-  const { WebSocket } = platform;
-  if (!WebSocket) throw new TypeError("WebSocket is missing");
-  const query = new URLSearchParams({ heartbeat: "visible" });
-  for (const reason of attempt.fallback) query.append("fallback", reason);
-  const url = urlOf(platform, "ws", query);
+  // Channels and their cursors come after the token, which does not go into the URL.
+  const url = urlOf(platform, "ws", queryOf({ ...attempt, channels: [] }, { heartbeat: "visible" }));
   url.protocol = url.protocol.replace("http", "ws");
-  const socket = new WebSocket(url);
+  const socket = new platform.WebSocket(url);
 
-  const waiting = new Map<number, (reply: Reply | undefined) => void>();
+  const waiting = new Map<number, (reply?: Reply) => void>();
   const attached = new Set<string>();
   let requests = 0;
   let heartbeat_ms: number | undefined;
-  /** What came before all channels were attached: a greeting comes first on every transport. */
-  let early: [word: string, payload: unknown][] | undefined = [];
+  /** Whether what comes may be of the inbox from latest, and so is not to be heard. */
+  let deaf = false;
 
-  const say = (word: string, payload: unknown): void => {
-    if (early && word !== "bye") early.push([word, payload]);
-    else sink.say(word, payload);
-  };
-  const send = (name: string, body: object, take: (reply: Reply | undefined) => void): void => {
-    if (socket.readyState !== 1) return take(undefined);
-    waiting.set(++requests, take);
-    socket.send(JSON.stringify({ req: requests, [name]: body }));
-  };
-  const command = (name: string, body: object): Promise<Reply | undefined> =>
-    new Promise((resolve) => send(name, body, resolve));
+  /** Resolves with nothing where no reply can come. `seen` is called before what follows the reply. */
+  const command = (name: string, body: object, seen?: () => void): Promise<Reply | undefined> =>
+    new Promise((resolve) => {
+      if (socket.readyState !== 1) return resolve(undefined);
+      waiting.set(++requests, (reply) => {
+        seen?.();
+        resolve(reply);
+      });
+      socket.send(JSON.stringify({ req: requests, [name]: body }));
+    });
   const subscribe = async (channel: string): Promise<string | undefined> => {
     attached.add(channel);
     const reply = await command("subscribe", { channel, cursor: attempt.cursor([channel]) });
-    const { code: check, detail } = reply?.error ?? {};
-    if (check) {
+    if (reply?.error) {
       attached.delete(channel);
-      say("denied", { channel, check, detail });
+      sink.say("denied", { channel, check: reply.error.code, detail: reply.error.detail });
     }
     return reply?.["subscribe"]?.cursor;
   };
-  const renew = async (token: string | undefined): Promise<void> => {
-    const error = token && (await command("auth", { token }))?.error;
-    if (error) lose("token", error.detail);
+  const renew = async (token: string): Promise<void> => {
+    const reply = await command("auth", { token });
+    if (reply?.error) lose("token", reply.error.detail);
   };
   const close = (): void => {
     socket.onclose = socket.onerror = socket.onmessage = null;
     socket.close();
-    for (const resolve of waiting.values()) resolve(undefined);
+    for (const resolve of waiting.values()) resolve();
   };
   const lose = (fate: Fate, detail: unknown): void => {
     close();
@@ -68,50 +55,54 @@ export const openWebSocket: Open = (platform, attempt, sink) => {
   };
 
   socket.onopen = async () => {
-    const token = attempt.token();
-    // Replies come in order, so a refused token is known before any channel is.
-    void renew(token);
-    // A token brings its user's inbox from latest; if it is wanted, then from its cursor. Not by a
-    // promise: what comes with the reply must not be dropped.
-    if (token) send("unsubscribe", { channel: "@me" }, () => (early = []));
+    const { token } = attempt;
+    if (token) {
+      // Replies come in order, so a refused token is known before any channel is.
+      void renew(token);
+      // It brings its user's inbox from latest; if that is wanted, then from its cursor.
+      deaf = true;
+      void command("unsubscribe", { channel: "@me" }, () => (deaf = false));
+    }
     const cursors = await Promise.all(attempt.channels.map(subscribe));
     if (socket.readyState !== 1) return;
-    sink.say("hello", { cursor: cursors.filter(Boolean).join("."), heartbeat_ms });
-    const words = early ?? [];
-    early = undefined;
-    for (const [word, payload] of words) sink.say(word, payload);
+    sink.say("hello", { cursor: cursors.filter(Boolean).join("."), heartbeat_ms, channels: [...attached] });
   };
   socket.onmessage = ({ data }: MessageEvent<string>) => {
     sink.life();
     try {
-      const said = JSON.parse(data);
+      const said = JSON.parse(data) as Said;
       if (said.req) {
-        waiting.get(said.req)?.(said);
+        waiting.get(said.req)?.(said as Reply);
         waiting.delete(said.req);
-      } else if (said.channel) say("message", said);
-      else if (said.hello) ({ heartbeat_ms } = said.hello);
-      else for (const word in said) say(word, said[word]);
+      } else if (said.hello) ({ heartbeat_ms } = said.hello);
+      else if (said.bye) sink.say("bye", said.bye);
+      else if (!deaf) {
+        if (said.channel) sink.say("message", said);
+        else for (const word in said) sink.say(word, said[word]);
+      }
     } catch (error) {
       lose("status", error);
     }
   };
-  // Not every platform closes what it could not open.
-  socket.onerror = () => lose("failed", "the WebSocket failed");
-  socket.onclose = ({ code, reason }) => lose(FATES[code] ?? "failed", `${code} ${reason}`);
+  // Not every platform closes what it could not open. A bye has said more than a close code can.
+  socket.onclose = socket.onerror = ({ code, reason }: Partial<CloseEvent>) =>
+    lose("failed", `the WebSocket failed: ${code} ${reason}`);
 
   return {
     close,
     renew,
     update(channels) {
+      // Before the socket is open nothing can be asked; then it starts with these.
+      attempt.channels = channels;
       for (const channel of attached)
         if (!channels.includes(channel) && attached.delete(channel)) void command("unsubscribe", { channel });
       for (const channel of channels)
         if (!attached.has(channel))
-          void subscribe(channel).then((cursor) => cursor && sink.attached(channel, cursor));
+          void subscribe(channel).then((cursor) => cursor && sink.say("hello", { cursor, channels: [channel] }));
     },
     async publish(draft) {
       const reply = await command("publish", draft);
-      return reply && (reply.error ? { error: reply.error } : (reply["publish"] as unknown as Receipt));
+      return reply?.error ? (reply as Refused) : (reply?.["publish"] as Receipt | undefined);
     },
   };
 };

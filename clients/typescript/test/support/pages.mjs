@@ -9,10 +9,11 @@ import { fileURLToPath } from "node:url";
 const ROOT = fileURLToPath(new URL("../../", import.meta.url));
 const BUNDLE = fileURLToPath(new URL("../../../../crates/bellwire-server/pages/bellwire.js", import.meta.url));
 
-/** Starts the server; returns its origin. */
-export async function startPages(t) {
+/** Starts the server; returns its origin. A page that fetches `/cut?how` calls `cut(how)`. */
+export async function startPages(t, cut) {
   const server = createServer(async (request, response) => {
-    const { pathname } = new URL(request.url, "http://pages");
+    const { pathname, search } = new URL(request.url, "http://pages");
+    if (pathname === "/cut") return response.end(void (await cut(search.slice(1) || undefined)));
     const file = pathname === "/bellwire.js" ? BUNDLE : ROOT + pathname.slice(1);
     const script = /^\/(bellwire\.js|(test|dist)\/[\w/.-]+\.m?js)$/.test(pathname);
     try {

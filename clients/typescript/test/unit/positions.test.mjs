@@ -61,13 +61,11 @@ test("a gap moves on, also back where the position is unknown, and not where the
   assert.equal(positions.pass(idOf("a", 1, 1), "a"), true, "anything is news after a null id");
 });
 
-test("a poll's cursor advances marks and never takes them back", () => {
+test("a link's cursor sets marks that are missing and never takes others back", () => {
   const positions = createPositions();
   positions.pass(idOf("a", 1, 5), "a");
-  positions.advance(`${idOf("a", 1, 4)}.${idOf("b", 1, 2)}`);
+  positions.begin(["a", "b"], `${idOf("a", 1, 4)}.${idOf("b", 1, 2)}`, true);
   assert.deepEqual(segments(positions.cursor(["a", "b"])), [idOf("a", 1, 5), idOf("b", 1, 2)].sort());
-  positions.advance(idOf("a", 1, 8));
-  assert.equal(positions.cursor(["a"]), idOf("a", 1, 8));
 });
 
 test("ids of an unknown version are told apart by their text", () => {
