@@ -24,6 +24,7 @@ mod metrics;
 mod node;
 #[cfg(feature = "planted")]
 pub mod planted;
+mod tls;
 mod warnings;
 
 pub use self::{

@@ -33,6 +33,7 @@ use crate::{
     access::{Gate, Proxies},
     config::Config,
     drain::DrainState,
+    tls::Encryption,
 };
 
 /// Sockets read per turn.
@@ -53,6 +54,8 @@ pub(crate) struct Shared {
     pub(crate) drain: DrainState,
     pub(crate) clock: Clock,
     pub(crate) dev_key: Option<String>,
+    /// The main listener's certificate, where it encrypts.
+    pub(crate) encryption: Option<Encryption>,
 }
 
 /// The node's clock: a start from which it counts.

@@ -21,6 +21,7 @@ mod restart;
 mod slow_consumers;
 mod startup;
 mod takeover;
+mod tls;
 mod users;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
