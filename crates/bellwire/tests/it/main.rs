@@ -12,6 +12,7 @@ mod drain;
 mod footprint;
 mod handshakes;
 mod hop;
+mod http2;
 mod interop;
 mod limits;
 mod malformed;
