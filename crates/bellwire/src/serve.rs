@@ -12,7 +12,11 @@ use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     sync::watch,
 };
-use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::{
+    filter::{LevelFilter, Targets},
+    layer::SubscriberExt as _,
+    util::SubscriberInitExt as _,
+};
 
 use crate::config_command::{loaded, with_settings};
 
@@ -187,9 +191,13 @@ fn start_log(config: &Config) {
         LogFormat::Text => false,
         LogFormat::Auto => !terminal,
     };
+    // The HTTP/2 library would write frames, tokens among them, and a line for every attacker.
+    let targets = Targets::new()
+        .with_default(level)
+        .with_target("h2", LevelFilter::OFF);
     if json {
-        log.json().init();
+        log.json().finish().with(targets).init();
     } else {
-        log.init();
+        log.finish().with(targets).init();
     }
 }
