@@ -18,6 +18,7 @@ mod inbox;
 mod local;
 mod outcomes;
 mod pipe;
+mod slot;
 mod sockets;
 mod thread;
 mod tls;

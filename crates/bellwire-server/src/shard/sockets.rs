@@ -8,7 +8,7 @@ use std::{
     cell::RefCell,
     collections::VecDeque,
     fmt,
-    io::{self, IoSlice, Read, Write},
+    io::{self, IoSlice, Read},
     net::{IpAddr, SocketAddr, TcpStream},
     os::fd::OwnedFd,
     rc::Rc,
@@ -18,16 +18,14 @@ use std::{
 use bellwire_core::shard::{
     ConnectionRef, Departure, Release, Sent, SocketKey, Sockets, report::Cause,
 };
-use rustix::{
-    event::epoll::{self, CreateFlags, Event, EventData, EventFlags},
-    net::SendFlags,
-};
+use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
 use slab::Slab;
 
 use super::{
     census::{Place, Seat},
     closes::CloseLog,
     pipe::Pipe,
+    slot::{Rare, Slot},
     tls::Tls,
 };
 
@@ -47,132 +45,6 @@ pub(crate) struct Idle {
     pub(crate) seat: Seat,
     /// What had been read behind the last request.
     pub(crate) leftover: Vec<u8>,
-}
-
-/// One entry of the table. Small, because there are tens of thousands.
-#[derive(Debug)]
-#[expect(
-    clippy::struct_excessive_bools,
-    reason = "independent conditions, one byte each"
-)]
-struct Slot {
-    /// What bytes go through, unless there is a pipe.
-    stream: Option<TcpStream>,
-    /// Tells a reused slot's late events apart.
-    generation: u32,
-    connection: Option<ConnectionRef>,
-    /// Held for its drop: a connection less. None where hyper's connection holds it.
-    seat: Option<Seat>,
-    rare: Option<Box<Rare>>,
-    /// Whether there may be bytes to read.
-    readable: bool,
-    /// Whether it is in the list of those to be read.
-    queued: bool,
-    /// Whether the peer has ended its side.
-    ended: bool,
-    /// Whether bytes wait for the next request instead of being read: a held poll.
-    holds_input: bool,
-    /// Whether the seat is a client's, on a connection of a proxy.
-    lent: bool,
-}
-
-/// What few sockets have.
-#[derive(Debug)]
-enum Rare {
-    /// Bytes that were read behind the request.
-    Leftover(Vec<u8>),
-    /// Encryption, which also keeps what was read too far.
-    Tls(Box<Tls>),
-    /// The same after the session's end, while the peer has not taken its last words.
-    Closing(Box<Tls>),
-    /// A response body instead of a socket, whose, and the client's place where a proxy asked.
-    Pipe(Rc<RefCell<Pipe>>, SocketAddr, Option<Place>),
-}
-
-impl Slot {
-    fn new(generation: u32) -> Self {
-        Self {
-            stream: None,
-            generation,
-            connection: None,
-            seat: None,
-            rare: None,
-            readable: false,
-            queued: false,
-            ended: false,
-            holds_input: false,
-            lent: false,
-        }
-    }
-
-    fn take_leftover(&mut self) -> Vec<u8> {
-        match self.rare.as_deref_mut() {
-            Some(Rare::Leftover(bytes)) => {
-                let bytes = std::mem::take(bytes);
-                self.rare = None;
-                bytes
-            }
-            Some(Rare::Tls(tls)) => tls.take_plain(),
-            _ => Vec::new(),
-        }
-    }
-
-    /// Whether there is something to read that the kernel knows nothing of.
-    fn has_leftover(&self) -> bool {
-        match self.rare.as_deref() {
-            Some(Rare::Leftover(bytes)) => !bytes.is_empty(),
-            Some(Rare::Tls(tls)) => tls.has_plain(),
-            _ => false,
-        }
-    }
-
-    fn pipe(&self) -> Option<&RefCell<Pipe>> {
-        match self.rare.as_deref()? {
-            Rare::Pipe(pipe, ..) => Some(pipe),
-            _ => None,
-        }
-    }
-
-    fn is_closing(&self) -> bool {
-        matches!(self.rare.as_deref(), Some(Rare::Closing(_)))
-    }
-
-    /// The socket and its encryption.
-    fn parts(&mut self) -> Option<(&TcpStream, Option<&mut Tls>)> {
-        let tls = match self.rare.as_deref_mut() {
-            Some(Rare::Tls(tls) | Rare::Closing(tls)) => Some(&mut **tls),
-            _ => None,
-        };
-        Some((self.stream.as_ref()?, tls))
-    }
-
-    fn write(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
-        match (self.parts(), slices) {
-            (Some((mut stream, Some(tls))), _) => tls.send(&mut stream, slices),
-            // Without the C library, whose `send` is a point of cancellation that costs where there
-            // are threads.
-            (Some((stream, None)), [one]) => {
-                rustix::net::send(stream, one, SendFlags::NOSIGNAL).map_err(Into::into)
-            }
-            (Some((mut stream, None)), several) => stream.write_vectored(several),
-            (None, _) => Err(io::ErrorKind::NotConnected.into()),
-        }
-    }
-
-    /// Ends this side. Returns whether the peer still has to take something of it.
-    fn close(&mut self) -> bool {
-        let Some((mut stream, tls)) = self.parts() else {
-            return false;
-        };
-        if let Some(tls) = tls
-            && tls.close(&mut stream).is_ok_and(|done| !done)
-        {
-            return true;
-        }
-        // What was sent last still arrives; the error of a peer that is gone is of no interest.
-        stream.shutdown(std::net::Shutdown::Write).ok();
-        false
-    }
 }
 
 /// What the driver is to do next with a socket.
