@@ -39,6 +39,8 @@ use crate::{config::Config, http};
 
 /// Whole answers that a connection may leave untaken before its next requests wait.
 const HELD_BYTES: usize = 1 << 20;
+/// Requests without a body, whose answers may be large, that are being answered at a time.
+const ASKING: usize = 2;
 /// What one request's body may be ahead of its reader, and all of a connection's together.
 const STREAM_WINDOW: u32 = 256 << 10;
 const CONNECTION_WINDOW: u32 = 1 << 20;
@@ -69,10 +71,12 @@ pub(super) async fn serve(
         let progress = Rc::clone(&progress);
         service_fn(move |request: Request<Incoming>| {
             progress.asked.set(true);
-            let stream = streams.open();
+            let mut stream = streams.open();
             let (local, accepted) = (Rc::clone(&local), Rc::clone(&accepted));
             Box::pin(async move {
-                stream.turn().await;
+                if request.body().is_end_stream() {
+                    stream.turn().await;
+                }
                 let response = Box::pin(http::respond(&local, &accepted, request)).await;
                 if accepted.room != Room::Seated || local.shared.drain.is_draining() {
                     stream.of.leave();
@@ -137,6 +141,8 @@ struct Streams {
     open: Cell<usize>,
     /// Bytes of whole answers that the peer has not taken.
     held: Cell<usize>,
+    /// Requests that have their turn and no answer yet.
+    asking: Cell<usize>,
     leaving: Cell<bool>,
     changed: Notify,
 }
@@ -148,6 +154,7 @@ impl Streams {
         Stream {
             of: Rc::clone(self),
             held: 0,
+            asking: false,
         }
     }
 
@@ -181,29 +188,42 @@ impl Streams {
 struct Stream {
     of: Rc<Streams>,
     held: usize,
+    asking: bool,
 }
 
 impl Stream {
-    /// Waits until the peer has taken enough of its earlier answers.
-    async fn turn(&self) {
-        while self.of.held.get() > HELD_BYTES {
-            self.of.changed.notified().await;
+    /// Waits until the peer has taken enough of its earlier answers, and few are on their way.
+    async fn turn(&mut self) {
+        let of = &self.of;
+        while of.held.get() > HELD_BYTES || of.asking.get() >= ASKING {
+            of.changed.notified().await;
         }
+        of.asking.set(of.asking.get() + 1);
+        self.asking = true;
     }
 
     fn with(mut self, body: http::Body) -> Held {
         let whole = body.size_hint().exact().unwrap_or(0);
         self.held = usize::try_from(whole).unwrap_or(usize::MAX);
         self.of.held.set(self.of.held.get() + self.held);
+        self.end_turn();
         Held {
             body,
             _stream: self,
+        }
+    }
+
+    fn end_turn(&mut self) {
+        if std::mem::take(&mut self.asking) {
+            self.of.asking.set(self.of.asking.get() - 1);
+            self.of.changed.notify_waiters();
         }
     }
 }
 
 impl Drop for Stream {
     fn drop(&mut self) {
+        self.end_turn();
         self.of.open.set(self.of.open.get() - 1);
         self.of.held.set(self.of.held.get() - self.held);
         self.of.changed.notify_waiters();
