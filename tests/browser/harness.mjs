@@ -5,7 +5,7 @@ import { chromium } from "playwright-core";
 
 import { PATIENCE_MS, startChromium } from "./programs.mjs";
 
-export { connectionCount, curl, startServer, until } from "./programs.mjs";
+export { certificateFlags, connectionCount, curl, startServer, until } from "./programs.mjs";
 
 /**
  * Starts Chromium. `browser.contexts()[0]` is its window, whose tabs hide each other as a

@@ -37,11 +37,24 @@ export async function startServer(t, { port = 0, flags = [], config = "", dev = 
   const mode = dev ? ["--dev"] : ["--admin-listen", admin];
   const args = ["serve", ...mode, "--listen", `127.0.0.1:${port}`, "--config", settings, ...flags];
   const keyed = flags.includes("--dev-public");
-  const said = keyed ? /http:\/\/\S+\/\?key=\S+/ : /http:\/\/[^\s/]+:\d+\//;
+  const said = keyed ? /https?:\/\/\S+\/\?key=\S+/ : /https?:\/\/[^\s/]+:\d+\//;
   const program = { file: BINARY, args, said, directory, signal: "SIGKILL" };
   const { found, stop, signal } = await startProgram(t, program);
   const { href: url, origin, port: bound, searchParams } = new URL(found);
   return { url, origin, port: Number(bound), key: searchParams.get("key"), stop, signal };
+}
+
+/** A certificate for this machine that signs itself: the flags that make a server show it. */
+export async function certificateFlags(t) {
+  const directory = await temporaryDirectory();
+  t.after(() => rm(directory, { recursive: true, force: true }));
+  const [certificate, key] = ["certificate.pem", "key.pem"].map((name) => join(directory, name));
+  const names = "subjectAltName=DNS:localhost,IP:127.0.0.1";
+  await promisify(execFile)("openssl", [
+    "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
+    "-keyout", key, "-out", certificate, "-subj", "/CN=localhost", "-addext", names,
+  ]);
+  return ["--tls-certificate", certificate, "--tls-key", key];
 }
 
 /** Starts Chromium; returns where its debugging protocol answers. */
@@ -75,7 +88,8 @@ export async function until(condition, what, patience = PATIENCE_MS) {
 
 /** How many connections the server lists. */
 export async function connectionCount(origin) {
-  const listing = JSON.parse(await curl(`${origin}/v1/connections`));
+  // Certificates of these tests are trusted by nobody.
+  const listing = JSON.parse(await curl("--insecure", `${origin}/v1/connections`));
   return listing.connections.length;
 }
 

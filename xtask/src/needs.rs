@@ -36,6 +36,8 @@ const TOOLS: &[Tool] = &[
     ),
     tool(&["php", "--version"], &["php-cli"]),
     tool(&["node", "--version"], &["nodejs"]),
+    tool(&["h2load", "--version"], &["nghttp2-client"]),
+    tool(&["openssl", "version"], &["openssl"]),
     tool(&["ps", "--version"], &["procps"]),
     Tool {
         quick: false,

@@ -75,6 +75,12 @@ pub(crate) const STEPS: &[Step] = &[
         run: tests,
     },
     Step {
+        name: "behaviour over TLS",
+        quick: false,
+        others_need_it: false,
+        run: behaviour_over_tls,
+    },
+    Step {
         name: "documentation",
         quick: false,
         others_need_it: false,
@@ -176,6 +182,24 @@ fn tests(root: &Path) -> Result<()> {
             // What the stopped reader misses; a debug build would need minutes for it.
             .env("BELLWIRE_TEST_VOLUME_MIB", "1024"),
     )
+}
+
+/// What holds on every transport, once more through an encrypted listener.
+fn behaviour_over_tls(root: &Path) -> Result<()> {
+    let only = ["behaviour::", "takeover::", "handshakes::", "malformed::"];
+    let mut arguments = vec![
+        "test",
+        "--package",
+        "bellwire",
+        "--test",
+        "it",
+        "--locked",
+        "--",
+    ];
+    arguments.extend(only);
+    run(cargo(root, &arguments)
+        .env("BELLWIRE_BIN", binary(root))
+        .env("BELLWIRE_TEST_TLS", "1"))
 }
 
 fn documentation(root: &Path) -> Result<()> {

@@ -25,6 +25,7 @@ mod node;
 #[cfg(feature = "planted")]
 pub mod planted;
 mod rates;
+mod tls;
 mod warnings;
 
 pub use self::{

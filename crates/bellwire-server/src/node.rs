@@ -17,6 +17,7 @@ use crate::{
     listen::{ListenError, SocketOptions, bind},
     rates::Rates,
     shard::{Census, Clock, Inbox, MakeEngine, ShardSeed, Shared, random_u64, spawn},
+    tls::{Encryption, PairError},
     warnings,
 };
 
@@ -30,9 +31,23 @@ pub enum StartError {
     /// The operating system gives no randomness.
     #[error("the operating system gives no randomness: {0}")]
     Randomness(#[from] getrandom::Error),
+    /// The certificate is no good.
+    #[error("{setting}: {message}")]
+    Certificate {
+        /// The setting to look at.
+        setting: &'static str,
+        /// What is wrong, and what to do.
+        message: String,
+    },
     /// The operating system refuses a thread or a descriptor.
     #[error("the operating system refuses: {0}")]
     System(#[from] io::Error),
+}
+
+impl From<PairError> for StartError {
+    fn from(PairError { setting, message }: PairError) -> Self {
+        Self::Certificate { setting, message }
+    }
 }
 
 /// What tests may replace to see that a mistake would be found.
@@ -91,7 +106,8 @@ impl Node {
             .map(std::net::TcpListener::local_addr)
             .transpose()?;
         let policy = Policy::new(&config)?;
-        let mut shared = share(config, shards, &policy);
+        let encryption = Encryption::of(&config.tls)?;
+        let mut shared = share(config, shards, &policy, encryption);
         shared.settings.planted = heart.fault;
         let shared = Arc::new(shared);
         let (end, ended) = watch::channel(false);
@@ -146,9 +162,22 @@ impl Node {
         self.shared.dev_key.as_deref()
     }
 
-    /// Watches over the node until it has ended by itself, which is a fault.
+    /// Watches over the node until it has ended by itself, which is a fault. A certificate that
+    /// changes on disk is taken up meanwhile.
     pub async fn watch(&self) {
-        warnings::watch(&self.shared).await;
+        tokio::join!(warnings::watch(&self.shared), async {
+            if let Some(encryption) = &self.shared.encryption {
+                encryption.watch().await;
+            }
+        });
+    }
+
+    /// Reads the certificate anew. One that is no good is reported in the log and changes
+    /// nothing; connections are not touched either way.
+    pub fn reload(&self) {
+        if let Some(encryption) = &self.shared.encryption {
+            encryption.reload();
+        }
     }
 
     /// Drains the node (design D11): not ready, connections away at a steady rate, then the end.
@@ -173,7 +202,7 @@ impl Node {
     }
 }
 
-fn share(config: Config, shards: usize, policy: &Policy) -> Shared {
+fn share(config: Config, shards: usize, policy: &Policy, encryption: Option<Encryption>) -> Shared {
     let limits = &config.limits;
     let settings = Settings {
         namespaces: Arc::new(config.namespaces()),
@@ -216,6 +245,7 @@ fn share(config: Config, shards: usize, policy: &Policy) -> Shared {
         drain: DrainState::default(),
         clock: Clock::start(),
         dev_key: policy.dev_key().map(|key| key.text().to_owned()),
+        encryption,
         config,
     }
 }

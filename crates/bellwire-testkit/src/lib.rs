@@ -2,6 +2,7 @@
 //! `bellwire-client`, and proxies: a real one, and one that breaks connections on demand. Dev only; it must not know
 //! how the server is built, only what it promises on the wire.
 
+pub mod certificate;
 pub mod checker;
 pub mod credentials;
 pub mod frontend;
@@ -10,4 +11,5 @@ pub mod http;
 pub mod process;
 pub mod proxy;
 pub mod raw;
+pub mod tunnel;
 pub mod wait;

@@ -16,7 +16,14 @@ use std::{
 
 use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, setrlimit};
 
-use crate::wait::{self, SOON};
+use crate::{
+    certificate::Certificate,
+    tunnel::Tunnel,
+    wait::{self, SOON},
+};
+
+/// Where set, every server of these tests encrypts, and the clients reach it through a tunnel.
+const ALL_OVER_TLS: &str = "BELLWIRE_TEST_TLS";
 
 /// How to start a server.
 #[derive(Clone, Debug)]
@@ -27,6 +34,7 @@ pub struct ServerBuilder {
     listen: Option<String>,
     max_descriptors: Option<u64>,
     core: Option<usize>,
+    certificate: Option<Arc<Certificate>>,
 }
 
 impl ServerBuilder {
@@ -58,6 +66,13 @@ impl ServerBuilder {
         self
     }
 
+    /// Makes it encrypt. Its [`Server::address`] is then that of a tunnel for clients that do not.
+    #[must_use]
+    pub fn tls(mut self) -> Self {
+        self.certificate = Some(Arc::default());
+        self
+    }
+
     /// Keeps the child on one core.
     #[must_use]
     pub fn core(mut self, core: usize) -> Self {
@@ -83,13 +98,20 @@ impl ServerBuilder {
             );
             None
         });
-        let address = address_after(&introduction, "Bellwire ").expect("it names its address");
+        let listening = address_after(&introduction, "Bellwire ").expect("it names its address");
         let admin = address_after(&introduction, "  operations ");
+        let tunnel = self
+            .certificate
+            .as_ref()
+            .map(|certificate| Tunnel::start(listening, certificate));
+        let address = tunnel.as_ref().map_or(listening, Tunnel::address);
         Server {
+            admin: admin.map(|admin| if admin == listening { address } else { admin }),
             builder: self,
             process,
             address,
-            admin,
+            listening,
+            _tunnel: tunnel,
         }
     }
 
@@ -144,6 +166,10 @@ impl ServerBuilder {
         if !given("--dev") && !given("--dev-public") && !given("--admin-listen") {
             command.args(["--admin-listen", "127.0.0.1:0"]);
         }
+        if let Some(certificate) = &self.certificate {
+            command.arg("--tls-certificate").arg(certificate.path());
+            command.arg("--tls-key").arg(certificate.key());
+        }
         command.args(&self.arguments);
         command
     }
@@ -190,6 +216,11 @@ impl Process {
         status
     }
 
+    /// Sends SIGHUP.
+    pub fn hang_up(&self) {
+        self.signal(Signal::HUP);
+    }
+
     /// Sends SIGTERM.
     pub fn terminate(&self) {
         self.signal(Signal::TERM);
@@ -221,7 +252,9 @@ pub struct Server {
     builder: ServerBuilder,
     process: Process,
     address: SocketAddr,
+    listening: SocketAddr,
     admin: Option<SocketAddr>,
+    _tunnel: Option<Tunnel>,
 }
 
 impl Server {
@@ -236,6 +269,7 @@ impl Server {
             listen: None,
             max_descriptors: None,
             core: None,
+            certificate: env::var_os(ALL_OVER_TLS).map(|_| Arc::default()),
         }
     }
 
@@ -243,6 +277,22 @@ impl Server {
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Where it listens itself, whether there is a tunnel or not.
+    #[must_use]
+    pub fn listening(&self) -> SocketAddr {
+        self.listening
+    }
+
+    /// The certificate that it shows.
+    ///
+    /// # Panics
+    /// When it does not encrypt.
+    #[must_use]
+    pub fn certificate(&self) -> &Certificate {
+        let certificate = self.builder.certificate.as_deref();
+        certificate.expect("a server with TLS has one")
     }
 
     /// Where operations answer.
@@ -291,10 +341,15 @@ impl Server {
         self.process.terminate();
     }
 
+    /// Sends SIGHUP, so that it reads its certificate anew.
+    pub fn hang_up(&self) {
+        self.process.hang_up();
+    }
+
     /// Kills it with SIGKILL and starts it anew on the same port, with an empty log.
     pub fn restart(&mut self) {
         self.process.kill();
-        let builder = self.builder.clone().listen(self.address);
+        let builder = self.builder.clone().listen(self.listening);
         *self = builder.start();
     }
 
@@ -362,7 +417,7 @@ fn collect(stderr: ChildStderr, log: &Mutex<String>) {
 /// The address in the first URL of the line that begins with `start`.
 fn address_after(introduction: &str, start: &str) -> Option<SocketAddr> {
     let line = introduction.lines().find(|line| line.starts_with(start))?;
-    let (_, url) = line.split_once("http://")?;
+    let (_, url) = line.split_once("://")?;
     let end = url.find('/').unwrap_or(url.len());
     url.get(..end)?.parse().ok()
 }

@@ -12,7 +12,11 @@ use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     sync::watch,
 };
-use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::{
+    filter::{LevelFilter, Targets},
+    layer::SubscriberExt as _,
+    util::SubscriberInitExt as _,
+};
 
 use crate::config_command::{loaded, with_settings};
 
@@ -43,10 +47,12 @@ async fn serve(config: Config) -> Result<()> {
     // Before the shards, so that no signal finds the default action.
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut hang_up = signal(SignalKind::hangup())?;
     let node = Node::start(config)?;
     announce(&introduction(&node));
     tokio::select! {
         () = node.watch() => {}
+        () = reload(&node, &mut hang_up) => {}
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
     }
@@ -57,6 +63,13 @@ async fn serve(config: Config) -> Result<()> {
     }
     node.stop()?;
     Ok(())
+}
+
+/// Reads the certificate anew for each SIGHUP.
+async fn reload(node: &Node, hang_up: &mut Signal) {
+    while hang_up.recv().await.is_some() {
+        node.reload();
+    }
 }
 
 /// A second signal ends now.
@@ -71,7 +84,12 @@ async fn again(terminate: &mut Signal, interrupt: &mut Signal, hurry: &watch::Se
 /// What a node says at its start: where it answers, what it can hold, what is open.
 fn introduction(node: &Node) -> String {
     let config = node.config();
-    let main = reachable(node.address());
+    let scheme = if config.tls.certificate.is_some() {
+        "https"
+    } else {
+        "http"
+    };
+    let main = reachable(scheme, node.address());
     let mut text = format!("Bellwire {} on {main}/\n", env!("CARGO_PKG_VERSION"));
     let mut line = |name: &str, value: String| {
         writeln!(text, "  {name:<10} {value}").expect("writing to memory does not fail");
@@ -82,7 +100,10 @@ fn introduction(node: &Node) -> String {
         line("page", format!("{main}/"));
     }
     match node.admin_address() {
-        Some(admin) => line("operations", format!("{}/metrics", reachable(admin))),
+        Some(admin) => line(
+            "operations",
+            format!("{}/metrics", reachable("http", admin)),
+        ),
         None if config.dev => line("operations", format!("{main}/metrics")),
         None => line("operations", "off".to_owned()),
     }
@@ -125,12 +146,12 @@ fn openness(config: &Config) -> String {
 }
 
 /// An address as something to click on: where "any address" was asked for, one of this machine's.
-fn reachable(address: SocketAddr) -> String {
+fn reachable(scheme: &str, address: SocketAddr) -> String {
     let mut address = address;
     if address.ip().is_unspecified() {
         address.set_ip(own_address().unwrap_or_else(|| std::net::Ipv4Addr::LOCALHOST.into()));
     }
-    format!("http://{address}")
+    format!("{scheme}://{address}")
 }
 
 /// The address this machine would use towards others; nothing is sent to find it.
@@ -170,9 +191,13 @@ fn start_log(config: &Config) {
         LogFormat::Text => false,
         LogFormat::Auto => !terminal,
     };
+    // The HTTP/2 library would write frames, tokens among them, and a line for every attacker.
+    let targets = Targets::new()
+        .with_default(level)
+        .with_target("h2", LevelFilter::OFF);
     if json {
-        log.json().init();
+        log.json().finish().with(targets).init();
     } else {
-        log.init();
+        log.finish().with(targets).init();
     }
 }

@@ -118,3 +118,19 @@ fn wire_and_core_bring_no_input_or_output() {
         );
     }
 }
+
+#[test]
+fn one_source_of_cryptography_is_built() {
+    // Two of them, and rustls would refuse to choose where nobody names one.
+    let output = Command::new(env!("CARGO"))
+        .current_dir(tree::root())
+        .args(["tree", "--workspace", "--prefix", "none", "--offline"])
+        .output()
+        .unwrap();
+    let built = String::from_utf8_lossy(&output.stdout);
+    assert!(built.contains("aws-lc-rs v"), "{output:?}");
+    for other in ["ring v", "openssl v", "native-tls v"] {
+        let found = built.lines().find(|line| line.starts_with(other));
+        assert_eq!(found, None, "cargo tree --invert {other} says for whom");
+    }
+}

@@ -19,6 +19,7 @@ pub(super) fn check(loaded: &Loaded) -> Vec<ConfigError> {
     };
     listeners(loaded, &mut fail);
     access(loaded, &mut fail);
+    tls(loaded, &mut fail);
     let config = &loaded.config;
     if config.heartbeat.as_secs() < 1 {
         fail(
@@ -97,6 +98,27 @@ fn listeners(loaded: &Loaded, fail: &mut impl FnMut(&'static str, String)) {
                  listen on 127.0.0.1, or use --dev-public, which asks for a key"
             );
             fail(key, message);
+        }
+    }
+}
+
+/// Both files or neither; and that they are a certificate and its key.
+fn tls(loaded: &Loaded, fail: &mut impl FnMut(&'static str, String)) {
+    let tls = &loaded.config.tls;
+    match (&tls.certificate, &tls.key) {
+        (None, None) => {}
+        (Some(_), None) => fail(
+            "tls.certificate",
+            "it needs its private key; set tls.key too".to_owned(),
+        ),
+        (None, Some(_)) => fail(
+            "tls.key",
+            "it has no use without a certificate; set tls.certificate too".to_owned(),
+        ),
+        (Some(certificate), Some(key)) => {
+            if let Err(error) = crate::tls::read_pair(certificate, key) {
+                fail(error.setting, error.message);
+            }
         }
     }
 }

@@ -4,7 +4,7 @@
 //! remembers where each value came from. The rest of the server reads [`Config`], whose values
 //! are known to be consistent. Reads files it is pointed to; opens no sockets.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use bellwire_core::{
     engine::Durability,
@@ -61,6 +61,10 @@ pub struct Config {
     pub trusted_proxy: Vec<Network>,
     /// Whether each connection of the main listener begins with a PROXY header.
     pub proxy_protocol: bool,
+    /// Encryption of the main listener.
+    pub tls: Tls,
+    /// What is offered of HTTP/2.
+    pub http2: Http2,
     /// Silence after which a heartbeat is sent.
     pub heartbeat: Duration,
     /// When SSE clients come back, drawn anew for each.
@@ -104,6 +108,8 @@ impl Default for Config {
             allow_origin: Vec::new(),
             trusted_proxy: Vec::new(),
             proxy_protocol: false,
+            tls: Tls::default(),
+            http2: Http2::default(),
             heartbeat: Duration::from_secs(20),
             retry: TimeRange {
                 min: Duration::from_secs(1),
@@ -215,6 +221,34 @@ impl Word for Compression {
         ("context", Self::Context),
     ];
     const NAME: &'static str = "off|shared|context";
+}
+
+/// Encryption of the main listener: both files, or neither.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tls {
+    /// A PEM file with the certificate and those that vouch for it; with it the listener speaks
+    /// TLS only.
+    pub certificate: Option<PathBuf>,
+    /// A PEM file with the certificate's private key.
+    pub key: Option<PathBuf>,
+}
+
+/// What is offered of HTTP/2. Over TLS clients choose it by themselves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Http2 {
+    /// Whether clients without TLS may begin with it.
+    pub cleartext: bool,
+    /// Requests that one connection may have open.
+    pub max_streams: usize,
+}
+
+impl Default for Http2 {
+    fn default() -> Self {
+        Self {
+            cleartext: false,
+            max_streams: 128,
+        }
+    }
 }
 
 /// What is logged and how.

@@ -10,8 +10,8 @@ use super::{
     namespaces,
     rate::Often,
     values::{
-        Address, AdminListen, Auto, Count, CountOrZero, Kind, Millis, Network, Off, Size, Switch,
-        Text, Time, TimeRange,
+        Address, AdminListen, Auto, Count, CountOrZero, File, Kind, Millis, Network, Off, Size,
+        Switch, Text, Time, TimeRange,
     },
 };
 use crate::access::{AllowedOrigin, JwtKey, StoredKey};
@@ -206,6 +206,26 @@ pub const SETTINGS: &[Setting] = &[
         Time,
         jwt_leeway,
         "How far the clock of whoever signs tokens may differ"
+    ),
+    single!(
+        Off<File>,
+        tls.certificate,
+        "PEM file of the certificate and those that vouch for it; turns TLS on"
+    ),
+    single!(
+        Off<File>,
+        tls.key,
+        "PEM file of the certificate's private key"
+    ),
+    single!(
+        Switch,
+        http2.cleartext,
+        "Take HTTP/2 without TLS, from clients that begin with it"
+    ),
+    single!(
+        Count,
+        http2.max_streams,
+        "Requests that one HTTP/2 connection may have open"
     ),
     single!(
         LogFormat,

@@ -6,6 +6,7 @@
 use std::{
     fmt::Debug,
     net::{IpAddr, Ipv4Addr, SocketAddr},
+    path::PathBuf,
     time::Duration,
 };
 
@@ -371,6 +372,22 @@ impl<K: Kind> Kind for Off<K> {
 
     fn show(value: &Self::Value) -> String {
         value.as_ref().map_or_else(|| "off".to_owned(), K::show)
+    }
+}
+
+/// The path of a file.
+pub(super) struct File;
+
+impl Kind for File {
+    type Value = PathBuf;
+    const NAME: &'static str = "FILE";
+
+    fn read(text: &str) -> Result<PathBuf, String> {
+        Text::read(text).map(PathBuf::from)
+    }
+
+    fn show(value: &PathBuf) -> String {
+        value.to_string_lossy().into_owned()
     }
 }
 

@@ -22,7 +22,7 @@ mod websocket;
 use std::rc::Rc;
 
 use hyper::{
-    Request, Response, StatusCode,
+    Request, Response, StatusCode, Version,
     body::Incoming,
     header::{ALLOW, CONNECTION, HeaderValue},
     http::request::Parts,
@@ -61,6 +61,7 @@ pub(crate) async fn respond(
 ) -> Response<Body> {
     let has_body = !hyper::body::Body::is_end_stream(request.body());
     let (parts, body) = request.into_parts();
+    let version = parts.version;
     let streaming = accepted.streaming(has_body);
     if has_body {
         accepted.note_body();
@@ -93,7 +94,10 @@ pub(crate) async fn respond(
         }
     };
     add(&mut response, cors);
-    if accepted.room != Room::Seated || local.shared.drain.is_draining() {
+    // HTTP/2 says so for the whole connection.
+    if version < Version::HTTP_2
+        && (accepted.room != Room::Seated || local.shared.drain.is_draining())
+    {
         response
             .headers_mut()
             .insert(CONNECTION, HeaderValue::from_static("close"));

@@ -35,6 +35,7 @@ use crate::{
     config::Config,
     drain::DrainState,
     rates::Rates,
+    tls::Encryption,
 };
 
 /// Sockets read per turn.
@@ -56,6 +57,8 @@ pub(crate) struct Shared {
     pub(crate) drain: DrainState,
     pub(crate) clock: Clock,
     pub(crate) dev_key: Option<String>,
+    /// The main listener's certificate, where it encrypts.
+    pub(crate) encryption: Option<Encryption>,
 }
 
 /// The node's clock: a start from which it counts.

@@ -1,5 +1,5 @@
-//! The way into a response body that hyper writes: for requests with a body, whose socket is not
-//! taken over. The session sees a socket of 64 KiB; hyper's `poll_frame` empties it.
+//! The way into a response body that hyper writes: for requests with a body and those of HTTP/2,
+//! whose socket is not taken over. The session sees a socket of 16 KiB; hyper's `poll_frame` empties it.
 
 use std::{
     cell::RefCell,
@@ -18,7 +18,7 @@ use http_body::{Body, Frame};
 use super::local::Local;
 
 /// What the session may have written that hyper has not taken.
-const PIPE_BYTES: usize = 64 << 10;
+const PIPE_BYTES: usize = 16 << 10;
 
 /// See the module.
 #[derive(Debug, Default)]
@@ -85,7 +85,8 @@ impl Body for PipeBody {
             pipe.waker = Some(cx.waker().clone());
             return Poll::Pending;
         }
-        let bytes = pipe.bytes.split().freeze();
+        // Nothing of it stays: an idle pipe owns no buffer.
+        let bytes = std::mem::take(&mut pipe.bytes).freeze();
         let was_blocked = std::mem::take(&mut pipe.blocked);
         drop(pipe);
         if was_blocked {

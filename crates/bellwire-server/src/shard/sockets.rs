@@ -8,7 +8,7 @@ use std::{
     cell::RefCell,
     collections::VecDeque,
     fmt,
-    io::{self, IoSlice, Read, Write},
+    io::{self, IoSlice, Read},
     net::{IpAddr, SocketAddr, TcpStream},
     os::fd::OwnedFd,
     rc::Rc,
@@ -18,100 +18,33 @@ use std::{
 use bellwire_core::shard::{
     ConnectionRef, Departure, Release, Sent, SocketKey, Sockets, report::Cause,
 };
-use rustix::{
-    event::epoll::{self, CreateFlags, Event, EventData, EventFlags},
-    net::SendFlags,
-};
+use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
 use slab::Slab;
 
 use super::{
     census::{Place, Seat},
     closes::CloseLog,
     pipe::Pipe,
+    slot::{Rare, Slot},
+    tls::Tls,
 };
 
 /// Events taken from the kernel at once.
 const EVENTS: usize = 256;
 /// Answered polls taken up again per turn.
 const RETURNS: usize = 8;
+/// How long a peer may take for a session's last words, in milliseconds.
+const CLOSING_MS: u64 = 5_000;
 
 /// A socket between two owners.
 #[derive(Debug)]
 pub(crate) struct Idle {
     pub(crate) stream: TcpStream,
+    /// Its encryption, where it has one.
+    pub(crate) tls: Option<Box<Tls>>,
     pub(crate) seat: Seat,
     /// What had been read behind the last request.
     pub(crate) leftover: Vec<u8>,
-}
-
-/// One entry of the table. Small, because there are tens of thousands.
-#[derive(Debug)]
-#[expect(
-    clippy::struct_excessive_bools,
-    reason = "independent conditions, one byte each"
-)]
-struct Slot {
-    /// What bytes go through, unless there is a pipe.
-    stream: Option<TcpStream>,
-    /// Tells a reused slot's late events apart.
-    generation: u32,
-    connection: Option<ConnectionRef>,
-    /// Held for its drop: a connection less. None where hyper's connection holds it.
-    seat: Option<Seat>,
-    rare: Option<Box<Rare>>,
-    /// Whether there may be bytes to read.
-    readable: bool,
-    /// Whether it is in the list of those to be read.
-    queued: bool,
-    /// Whether the peer has ended its side.
-    ended: bool,
-    /// Whether bytes wait for the next request instead of being read: a held poll.
-    holds_input: bool,
-    /// Whether the seat is a client's, on a connection of a proxy.
-    lent: bool,
-}
-
-/// What few sockets have.
-#[derive(Debug)]
-enum Rare {
-    /// Bytes that were read behind the request.
-    Leftover(Vec<u8>),
-    /// A response body instead of a socket, whose, and the client's place where a proxy asked.
-    Pipe(Rc<RefCell<Pipe>>, SocketAddr, Option<Place>),
-}
-
-impl Slot {
-    fn new(generation: u32) -> Self {
-        Self {
-            stream: None,
-            generation,
-            connection: None,
-            seat: None,
-            rare: None,
-            readable: false,
-            queued: false,
-            ended: false,
-            holds_input: false,
-            lent: false,
-        }
-    }
-
-    fn take_leftover(&mut self) -> Vec<u8> {
-        let rare = self
-            .rare
-            .take_if(|rare| matches!(**rare, Rare::Leftover(_)));
-        match rare.map(|rare| *rare) {
-            Some(Rare::Leftover(bytes)) => bytes,
-            _ => Vec::new(),
-        }
-    }
-
-    fn pipe(&self) -> Option<&RefCell<Pipe>> {
-        match self.rare.as_deref()? {
-            Rare::Pipe(pipe, ..) => Some(pipe),
-            Rare::Leftover(_) => None,
-        }
-    }
 }
 
 /// What the driver is to do next with a socket.
@@ -167,9 +100,17 @@ impl Epoll {
     pub(crate) fn insert(&mut self, idle: Idle) -> io::Result<SocketKey> {
         let Idle {
             stream,
+            tls,
             seat,
             leftover,
         } = idle;
+        let rare = match tls {
+            Some(mut tls) => {
+                tls.put_back(leftover);
+                Some(Rare::Tls(tls))
+            }
+            None => (!leftover.is_empty()).then_some(Rare::Leftover(leftover)),
+        };
         self.generation = self.generation.wrapping_add(1);
         let entry = self.slots.vacant_entry();
         let key = SocketKey::try_from(entry.key()).expect("fewer sockets than descriptors");
@@ -178,7 +119,7 @@ impl Epoll {
         entry.insert(Slot {
             stream: Some(stream),
             seat: Some(seat),
-            rare: (!leftover.is_empty()).then(|| Box::new(Rare::Leftover(leftover))),
+            rare: rare.map(Box::new),
             ..Slot::new(self.generation)
         });
         Ok(key)
@@ -285,7 +226,23 @@ impl Epoll {
             return;
         }
         let gone = EventFlags::RDHUP | EventFlags::HUP | EventFlags::ERR;
-        let flags = event.flags;
+        let mut flags = event.flags;
+        if flags.contains(EventFlags::OUT)
+            && let Some((mut stream, Some(tls))) = slot.parts()
+        {
+            // Nothing goes before what was encrypted already.
+            match tls.flush(&mut stream) {
+                Ok(true) => {}
+                Ok(false) => flags.remove(EventFlags::OUT),
+                Err(_) => flags.insert(EventFlags::HUP),
+            }
+        }
+        if slot.is_closing() {
+            if flags.intersects(EventFlags::HUP | EventFlags::ERR) || !slot.close() {
+                self.slots.remove(key as usize);
+            }
+            return;
+        }
         let Some(connection) = slot.connection else {
             // An answered poll: its next request, or its end.
             if flags.intersects(EventFlags::IN | gone) && slot.seat.is_some() {
@@ -334,8 +291,17 @@ impl Epoll {
         let Some(slot) = self.slots.get_mut(key as usize) else {
             return Ok(None);
         };
-        let Some(mut stream) = slot.stream.as_ref() else {
-            return Ok(None);
+        let mut stream = match slot.parts() {
+            None => return Ok(None),
+            Some((mut stream, Some(tls))) => {
+                let received = tls.receive(&mut stream, buffer);
+                match received {
+                    Ok(Some(count)) if count > 0 => self.queue_read(key),
+                    _ => slot.readable = false,
+                }
+                return received;
+            }
+            Some((stream, None)) => stream,
         };
         match stream.read(buffer) {
             Ok(count) => {
@@ -421,9 +387,15 @@ impl Epoll {
         }
     }
 
+    /// Keeps a socket without a session for at most so long.
+    fn park(&mut self, key: SocketKey, for_ms: u64) {
+        let generation = self.slots[key as usize].generation;
+        self.parked.push_back((self.now + for_ms, key, generation));
+    }
+
     fn remove_idle(&mut self, key: SocketKey) -> Option<Idle> {
         let slot = self.slots.get(key as usize)?;
-        if slot.connection.is_some() || slot.seat.is_none() {
+        if slot.connection.is_some() || slot.seat.is_none() || slot.is_closing() {
             return None;
         }
         let mut slot = self.slots.remove(key as usize);
@@ -431,8 +403,13 @@ impl Epoll {
         let stream = slot.stream?;
         // A socket that the kernel no longer knows here is closed by its drop.
         epoll::delete(&*self.fd, &stream).ok()?;
+        let tls = match slot.rare.map(|rare| *rare) {
+            Some(Rare::Tls(tls)) => Some(tls),
+            _ => None,
+        };
         Some(Idle {
             stream,
+            tls,
             seat: slot.seat?,
             leftover,
         })
@@ -441,20 +418,11 @@ impl Epoll {
 
 impl Sockets for Epoll {
     fn send(&mut self, socket: SocketKey, slices: &[IoSlice<'_>]) -> Sent {
-        let slot = &self.slots[socket as usize];
-        let Some(mut stream) = slot.stream.as_ref() else {
-            return match slot.pipe() {
-                Some(pipe) => pipe.borrow_mut().write(slices),
-                None => Sent::Gone,
-            };
-        };
-        let result = match slices {
-            // Without the C library, whose `send` is a point of cancellation that costs where there
-            // are threads.
-            [one] => rustix::net::send(stream, one, SendFlags::NOSIGNAL).map_err(Into::into),
-            several => stream.write_vectored(several),
-        };
-        match result {
+        let slot = &mut self.slots[socket as usize];
+        if let Some(pipe) = slot.pipe() {
+            return pipe.borrow_mut().write(slices);
+        }
+        match slot.write(slices) {
             Ok(count) => Sent::Bytes(count),
             Err(error) => match error.kind() {
                 io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted => Sent::Bytes(0),
@@ -489,19 +457,20 @@ impl Sockets for Epoll {
             {
                 seat.give_back();
             }
-            if slot.rare.is_some() || slot.readable {
+            if slot.has_leftover() || slot.readable {
                 self.returned.push_back(socket);
             } else {
-                let until = self.now + self.keep_alive_ms;
-                self.parked.push_back((until, socket, slot.generation));
+                self.park(socket, self.keep_alive_ms);
             }
             return;
-        } else if let Some(stream) = &slot.stream
-            && departure.cause != Cause::Peer
-        {
-            // What was sent last still arrives; the error of a peer that is gone is of no
-            // interest.
-            stream.shutdown(std::net::Shutdown::Write).ok();
+        } else if departure.cause != Cause::Peer && slot.close() {
+            slot.connection = None;
+            slot.rare = match slot.rare.take().map(|rare| *rare) {
+                Some(Rare::Tls(tls)) => Some(Box::new(Rare::Closing(tls))),
+                other => other.map(Box::new),
+            };
+            self.park(socket, CLOSING_MS);
+            return;
         }
         self.slots.remove(socket as usize);
     }

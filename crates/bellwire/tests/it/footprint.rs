@@ -26,8 +26,10 @@ use crate::{heavy, say};
 const BEFORE: usize = 100;
 /// Connections at the later looks.
 const LOOKS: [usize; 2] = [10_100, 18_000];
+/// The same where each connection takes this process three descriptors, for the tunnel.
+const ENCRYPTED_LOOKS: [usize; 2] = [3_100, 6_100];
 
-fn release() -> ServerBuilder {
+pub(crate) fn release() -> ServerBuilder {
     let test_build = Path::new(env!("CARGO_BIN_EXE_bellwire"));
     let target = test_build
         .ancestors()
@@ -113,10 +115,26 @@ fn assert_each(
 /// The same for streams, which are open once they have said hello.
 fn assert_each_stream(what: &str, at_most: u64, request: impl Fn(usize) -> Request) {
     let _turn = heavy();
-    let server = secured();
+    assert_each_stream_of(&secured(), (what, at_most), &LOOKS, request);
+}
+
+/// The same over TLS.
+fn assert_each_encrypted_stream(what: &str, at_most: u64, request: impl Fn(usize) -> Request) {
+    let _turn = heavy();
+    raise_descriptor_limit();
+    let server = release().args(["--jwt-key", &jwt_key()]).tls().start();
+    assert_each_stream_of(&server, (what, at_most), &ENCRYPTED_LOOKS, request);
+}
+
+fn assert_each_stream_of(
+    server: &Server,
+    bound: (&str, u64),
+    looks: &[usize],
+    request: impl Fn(usize) -> Request,
+) {
     let mut links = Vec::new();
-    assert_each(&server, (what, at_most), &LOOKS, |range| {
-        links.extend(range.map(|n| open_stream(&server, &request(n))));
+    assert_each(server, bound, looks, |range| {
+        links.extend(range.map(|n| open_stream(server, &request(n))));
     });
 }
 
@@ -130,6 +148,20 @@ fn open_stream(server: &Server, request: &Request) -> Link {
         received.extend(some.expect("hello comes").expect("the stream stays open"));
     }
     link
+}
+
+#[test]
+fn an_idle_encrypted_websocket_costs_at_most_4_500_bytes_with_its_channel() {
+    assert_each_encrypted_stream("an idle WebSocket over TLS", 4_500, |n| {
+        User::with_own_channel(n).websocket()
+    });
+}
+
+#[test]
+fn an_idle_encrypted_event_stream_costs_at_most_4_500_bytes_with_its_channel() {
+    assert_each_encrypted_stream("an idle event stream over TLS", 4_500, |n| {
+        User::with_own_channel(n).event_stream()
+    });
 }
 
 #[test]

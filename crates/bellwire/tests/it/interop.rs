@@ -5,7 +5,7 @@ use std::{path::Path, process::Command};
 
 use super::{
     dev,
-    python::{environment, external, must, starts},
+    python::{external, must, python, starts},
     say,
 };
 
@@ -17,17 +17,7 @@ fn curl_python_websockets_and_the_standard_library_receive_what_curl_publishes()
             "{program} is missing; install {package}"
         );
     }
-    let home = environment("python", &["requirements.txt"], |home, requirements| {
-        must(Command::new("python3").args(["-m", "venv"]).arg(home));
-        let mut pip = Command::new(home.join("bin/pip"));
-        pip.args([
-            "install",
-            "--quiet",
-            "--disable-pip-version-check",
-            "--require-virtualenv",
-        ]);
-        must(pip.arg("--requirement").arg(&requirements[0]));
-    });
+    let home = python("python", "requirements.txt");
     let server = dev();
     let mut python = Command::new(home.join("bin/python"));
     let said = must(python.arg(external("interop.py")).arg(server.url("")));

@@ -12,6 +12,7 @@ mod drain;
 mod footprint;
 mod handshakes;
 mod hop;
+mod http2;
 mod interop;
 mod limits;
 mod malformed;
@@ -21,6 +22,7 @@ mod restart;
 mod slow_consumers;
 mod startup;
 mod takeover;
+mod tls;
 mod users;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};

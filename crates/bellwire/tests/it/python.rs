@@ -42,6 +42,21 @@ pub(super) fn environment(
     home
 }
 
+/// An environment of the Python that is installed, with these requirements.
+pub(super) fn python(name: &str, requirements: &'static str) -> PathBuf {
+    environment(name, &[requirements], |home, requirements| {
+        must(Command::new("python3").args(["-m", "venv"]).arg(home));
+        let mut pip = Command::new(home.join("bin/pip"));
+        pip.args([
+            "install",
+            "--quiet",
+            "--disable-pip-version-check",
+            "--require-virtualenv",
+        ]);
+        must(pip.arg("--requirement").arg(&requirements[0]));
+    })
+}
+
 /// Runs a command to its end and gives what it printed.
 pub(super) fn must(command: &mut Command) -> String {
     let output = command.output();

@@ -1,0 +1,106 @@
+//! A way into a server that encrypts, for clients that do not: plain on one side, TLS on the other.
+//! Servers started with TLS stand behind one, so that every raw client and every behaviour can be
+//! tried over TLS. It must not look into what it passes on.
+
+use std::{fmt, io, net::SocketAddr, sync::Arc};
+
+use tokio::{
+    io::copy_bidirectional,
+    net::{TcpListener, TcpStream},
+    runtime::{Builder, Runtime},
+};
+use tokio_rustls::{
+    TlsConnector,
+    rustls::{
+        ClientConfig, RootCertStore,
+        pki_types::{CertificateDer, ServerName, pem::PemObject},
+    },
+};
+
+use crate::certificate::Certificate;
+
+/// A running tunnel; it stops when dropped.
+pub struct Tunnel {
+    address: SocketAddr,
+    runtime: Option<Runtime>,
+}
+
+impl Tunnel {
+    /// Starts a tunnel on a free port of 127.0.0.1 to a server that shows this certificate.
+    ///
+    /// # Panics
+    /// When the operating system has no port or no thread left.
+    #[must_use]
+    pub fn start(upstream: SocketAddr, certificate: &Certificate) -> Self {
+        let mut runtime = Builder::new_multi_thread();
+        let runtime = runtime
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .expect("a thread is free");
+        let listener = runtime
+            .block_on(TcpListener::bind("127.0.0.1:0"))
+            .expect("a port is free");
+        let address = listener.local_addr().expect("a listener has an address");
+        runtime.spawn(accept(listener, upstream, trusting(certificate)));
+        Self {
+            address,
+            runtime: Some(runtime),
+        }
+    }
+
+    /// Where clients connect.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+}
+
+impl Drop for Tunnel {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+impl fmt::Debug for Tunnel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tunnel")
+            .field("address", &self.address)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What trusts one certificate.
+fn trusting(certificate: &Certificate) -> TlsConnector {
+    let certificate = CertificateDer::from_pem_file(certificate.path()).expect("it was written");
+    let mut roots = RootCertStore::empty();
+    roots.add(certificate).expect("it is a certificate");
+    let config = ClientConfig::builder()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    TlsConnector::from(Arc::new(config))
+}
+
+async fn accept(listener: TcpListener, upstream: SocketAddr, connector: TlsConnector) {
+    while let Ok((client, _)) = listener.accept().await {
+        let connector = connector.clone();
+        // Either side's end is the other's, and there is nobody else to tell.
+        tokio::spawn(async move { pass(client, upstream, connector).await.ok() });
+    }
+}
+
+async fn pass(
+    mut client: TcpStream,
+    upstream: SocketAddr,
+    connector: TlsConnector,
+) -> io::Result<()> {
+    client.set_nodelay(true)?;
+    let server = TcpStream::connect(upstream).await?;
+    server.set_nodelay(true)?;
+    let name = ServerName::from(upstream.ip());
+    let mut server = connector.connect(name, server).await?;
+    copy_bidirectional(&mut client, &mut server).await?;
+    Ok(())
+}
