@@ -27,7 +27,7 @@ const BEFORE: usize = 100;
 /// Connections at the later looks.
 const LOOKS: [usize; 2] = [10_100, 18_000];
 
-fn release() -> ServerBuilder {
+pub(crate) fn release() -> ServerBuilder {
     let test_build = Path::new(env!("CARGO_BIN_EXE_bellwire"));
     let target = test_build
         .ancestors()
