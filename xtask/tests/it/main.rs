@@ -6,6 +6,7 @@
 
 mod layering;
 mod links;
+mod security;
 mod spec;
 mod tidy;
 mod tree;

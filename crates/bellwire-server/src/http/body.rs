@@ -8,9 +8,9 @@ use std::{
     time::Duration,
 };
 
-use bytes::Bytes;
-use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
-use hyper::body::{Frame, Incoming, SizeHint};
+use bytes::{Bytes, BytesMut};
+use http_body_util::{BodyExt, Full};
+use hyper::body::{Body as _, Frame, Incoming, SizeHint};
 
 use crate::{
     problem::{INVALID, Problem, TIMEOUT, TOO_LARGE},
@@ -78,23 +78,35 @@ impl hyper::body::Body for Body {
 /// # Errors
 /// Too long, too slow, or cut off.
 pub(crate) async fn read(body: Incoming, max: usize, patience: Duration) -> Result<Bytes, Problem> {
-    let collected = tokio::time::timeout(patience, Limited::new(body, max).collect()).await;
-    match collected {
-        Err(_) => Err(Problem::new(
-            TIMEOUT,
-            "the request's body did not arrive in time",
-        )),
-        Ok(Ok(collected)) => Ok(collected.to_bytes()),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => {
+    let collected = tokio::time::timeout(patience, collect(body, max)).await;
+    collected.unwrap_or_else(|_| {
+        let detail = "the request's body did not arrive in time";
+        Err(Problem::new(TIMEOUT, detail))
+    })
+}
+
+/// Copies what comes into one place. Kept as it comes, each piece, be it of one byte, would hold the
+/// whole buffer that it was read into.
+async fn collect(mut body: Incoming, max: usize) -> Result<Bytes, Problem> {
+    let of_the_body = |code, detail: String| Problem {
+        field: Some("body"),
+        ..Problem::new(code, detail)
+    };
+    let mut whole = BytesMut::new();
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|_| of_the_body(INVALID, "the body broke off".to_owned()))?;
+        // Trailers say nothing that is asked for.
+        let Ok(piece) = frame.into_data() else {
+            continue;
+        };
+        if piece.len() > max - whole.len() {
             let detail = format!("the body is longer than {max} bytes; send less at once");
-            Err(Problem {
-                field: Some("body"),
-                ..Problem::new(TOO_LARGE, detail)
-            })
+            return Err(of_the_body(TOO_LARGE, detail));
         }
-        Ok(Err(_)) => Err(Problem {
-            field: Some("body"),
-            ..Problem::new(INVALID, "the body broke off")
-        }),
+        if whole.is_empty() && body.is_end_stream() {
+            return Ok(piece);
+        }
+        whole.extend_from_slice(&piece);
     }
+    Ok(whole.freeze())
 }

@@ -24,7 +24,7 @@ use std::rc::Rc;
 use hyper::{
     Request, Response, StatusCode, Version,
     body::Incoming,
-    header::{ALLOW, CONNECTION, HeaderValue},
+    header::{ALLOW, CONNECTION, HOST, HeaderValue},
     http::request::Parts,
 };
 
@@ -125,6 +125,7 @@ pub(crate) type Answer = Result<Response<Body>, Refused>;
 
 impl Asked<'_> {
     fn route(&self) -> Result<Route, Refused> {
+        check_host(&self.parts)?;
         let config = &self.local.shared.config;
         let found = route::find(&self.parts, self.accepted.listener, config);
         found.map_err(|none| match none {
@@ -204,6 +205,20 @@ impl Asked<'_> {
             .admit(&self.parts, self.accepted.peer, purpose, now)?;
         Ok(admitted.access)
     }
+}
+
+/// A proxy and this server could each believe another one of two hosts (RFC 9112 §3.2).
+fn check_host(parts: &Parts) -> Result<(), Problem> {
+    let hosts = parts.headers.get_all(HOST).iter().count();
+    let is_one = match parts.version {
+        Version::HTTP_11 => hosts == 1,
+        _ => hosts <= 1,
+    };
+    if is_one {
+        return Ok(());
+    }
+    let detail = format!("the request has {hosts} Host headers where it needs one");
+    Err(Problem::invalid("host", detail))
 }
 
 fn preflight(asked: &Asked<'_>) -> Response<Body> {

@@ -2,6 +2,7 @@
 //! clients that share nothing with the server's code.
 #![allow(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
 
+mod abuse;
 mod access;
 mod autobahn;
 mod behaviour;

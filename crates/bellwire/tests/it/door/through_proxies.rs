@@ -1,29 +1,29 @@
-//! The same through nginx and HAProxy as they are installed.
+//! The same through nginx and HAProxy as they are installed, configured as the guide says.
+
+use std::net::SocketAddr;
 
 use bellwire_testkit::{frontend::Frontend, http::Link};
 
 use super::{STRANGER, behind_a_proxy, opened, stream};
 use crate::malformed::problem;
 
-/// nginx as the guide has it, for clients whose address is in `x-test-client`: they are to it as if
+/// The nth example of a language in the guide, before this server and on an address of its own.
+fn example(language: &str, nth: usize, server: SocketAddr) -> String {
+    let guide = include_str!("../../../../../docs/behind-a-proxy.md");
+    let examples = guide.split("\n```").filter_map(|part| {
+        let (first, code) = part.split_once('\n')?;
+        (first == language).then_some(code)
+    });
+    let code = examples.into_iter().nth(nth).expect("the guide has it");
+    code.replace("127.0.0.1:2355", &server.to_string())
+        .replace("bind :80", "bind LISTEN")
+}
+
+/// nginx as in the guide, for clients whose address is in `x-test-client`: they are to it as if
 /// they connected from there.
-fn nginx(server: std::net::SocketAddr) -> Frontend {
-    Frontend::nginx(&format!(
-        "server {{
-           listen LISTEN;
-           set_real_ip_from 127.0.0.1;
-           real_ip_header X-Test-Client;
-           location / {{
-             proxy_pass http://{server};
-             proxy_http_version 1.1;
-             proxy_set_header Host $host;
-             proxy_set_header Upgrade $http_upgrade;
-             proxy_set_header Connection $http_connection;
-             proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
-             proxy_set_header Forwarded \"\";
-           }}
-         }}"
-    ))
+fn nginx(server: SocketAddr) -> Frontend {
+    let listen = "listen LISTEN; set_real_ip_from 127.0.0.1; real_ip_header X-Test-Client;";
+    Frontend::nginx(&example("nginx", 0, server).replace("listen 80;", listen))
 }
 
 #[test]
@@ -67,13 +67,25 @@ fn bounds_count_real_clients_through_nginx_whatever_they_say_themselves() {
 }
 
 #[test]
+fn haproxy_names_clients_by_its_header() {
+    let secured = behind_a_proxy(&[]);
+    let haproxy = Frontend::haproxy(&example("haproxy", 0, secured.server.address()));
+    let open = ["/v1/ws", "/v1/sse"].map(|path| {
+        let mut link = Link::connect_from(STRANGER, haproxy.address());
+        link.send(&stream(path).header("x-forwarded-for", "192.0.2.1"));
+        assert!(matches!(link.head().status, 101 | 200), "{path}");
+        link
+    });
+    assert_eq!(secured.addresses(), ["127.0.0.2", "127.0.0.2"]);
+    drop(open);
+}
+
+#[test]
 fn haproxy_names_clients_by_both_versions_of_the_protocol() {
     for word in ["send-proxy", "send-proxy-v2"] {
         let secured = behind_a_proxy(&["--proxy-protocol"]);
-        let server = secured.server.address();
-        let haproxy = Frontend::haproxy(&format!(
-            "listen main\n  mode tcp\n  bind LISTEN\n  server bellwire {server} {word}"
-        ));
+        let sections = example("haproxy", 1, secured.server.address());
+        let haproxy = Frontend::haproxy(&sections.replace("send-proxy-v2", word));
         let mut link = Link::connect_from(STRANGER, haproxy.address());
         link.send(&stream("/v1/ws"));
         assert_eq!(link.head().status, 101, "{word}");

@@ -1,0 +1,132 @@
+//! Request heads and bodies that are far too large or in the smallest pieces: they end early and
+//! cost little.
+
+use std::{
+    io::{ErrorKind, Write as _},
+    time::{Duration, Instant},
+};
+
+use bellwire_testkit::{
+    http::{Link, Request},
+    process::Server,
+    wait::SOON,
+};
+
+use crate::{dev, handshakes::handshake, say};
+
+/// Sends a head and what would follow it one byte at a time, for as long as the server reads; gives
+/// how many it took.
+fn dribble(link: &Link, bytes: impl Iterator<Item = u8>) -> usize {
+    let mut sent = 0;
+    for byte in bytes {
+        match link.stream().write_all(&[byte]) {
+            Ok(()) => sent += 1,
+            Err(error) => {
+                let gone = [ErrorKind::BrokenPipe, ErrorKind::ConnectionReset];
+                assert!(gone.contains(&error.kind()), "{error}");
+                break;
+            }
+        }
+    }
+    sent
+}
+
+/// CPU time of the server while something happens.
+fn cost(server: &Server, attack: impl FnOnce()) -> Duration {
+    let before = server.cpu_time();
+    attack();
+    server.cpu_time() - before
+}
+
+/// Whether the answer is a 431, or lost in the reset that tells the rest not to come.
+fn is_told(link: &mut Link) {
+    match link.answer_by(Instant::now() + SOON) {
+        Ok(answer) => assert_eq!(answer.status(), 431),
+        Err(error) => assert_eq!(error.kind(), ErrorKind::ConnectionReset, "{error}"),
+    }
+}
+
+#[test]
+fn an_endless_header_in_single_bytes_ends_at_the_bound() {
+    let server = dev();
+    for (name, length) in [("x-filler", 64 << 10), ("cookie", 10 << 20)] {
+        let start = format!("GET /v1/ws?channel=a HTTP/1.1\r\nHost: localhost\r\n{name}: ");
+        let mut link = Link::connect(server.address());
+        let mut sent = 0;
+        let used = cost(&server, || {
+            let endless = std::iter::repeat_n(b'x', length);
+            sent = dribble(&link, start.bytes().chain(endless));
+        });
+        // The bound is 16 KiB; the rest was under way when the answer came.
+        assert!(sent < 512 << 10, "{sent} bytes of {length} were taken");
+        assert!(used < Duration::from_secs(5), "{used:?} of CPU");
+        say(&format!(
+            "{length} bytes of {name}: {sent} taken, {used:?} of CPU"
+        ));
+        is_told(&mut link);
+    }
+    assert_eq!(Request::get("/livez").send(server.address()).status(), 200);
+}
+
+#[test]
+fn two_thousand_headers_and_a_long_list_of_protocols_are_refused() {
+    let server = dev();
+    let mut many = Request::get("/v1/ws?channel=a");
+    for nth in 0..2_000 {
+        many = many.header(&format!("a{nth}"), "b");
+    }
+    let protocols = "bellwire.v1,".repeat(100_000 / 12);
+    let long = handshake(
+        "/v1/ws?channel=a",
+        &[("sec-websocket-protocol", &protocols)],
+    );
+    for request in [many, long] {
+        let mut link = Link::connect(server.address());
+        let used = cost(&server, || {
+            link.send(&request);
+            is_told(&mut link);
+        });
+        assert!(used < Duration::from_secs(1), "{used:?} of CPU");
+    }
+}
+
+#[test]
+fn a_list_of_protocols_within_the_bound_costs_no_more_than_it_has_bytes() {
+    let server = dev();
+    for protocols in ["a,".repeat(7_000) + "bellwire.v1", ", ".repeat(7_000) + "x"] {
+        let request = handshake(
+            "/v1/ws?channel=a",
+            &[("sec-websocket-protocol", &protocols)],
+        );
+        let used = cost(&server, || {
+            let mut link = Link::connect(server.address());
+            link.send(&request);
+            assert!(matches!(link.head().status, 101 | 400));
+        });
+        assert!(used < Duration::from_millis(500), "{used:?} of CPU");
+    }
+}
+
+#[test]
+fn a_body_in_single_bytes_costs_its_length() {
+    const LENGTH: usize = 20_000;
+    let server = dev();
+    let head = |how: &str| format!("POST /v1/publish HTTP/1.1\r\nHost: localhost\r\n{how}\r\n\r\n");
+    let sized = head(&format!("Content-Length: {}", LENGTH + 1));
+    let chunked = head("Transfer-Encoding: chunked");
+    for (start, piece) in [(sized, "x"), (chunked, "1\r\nx\r\n")] {
+        let mut link = Link::connect(server.address());
+        link.send_bytes(start.as_bytes());
+        let before = server.resident_bytes();
+        for nth in 0..LENGTH {
+            link.send_bytes(piece.as_bytes());
+            if nth % 500 == 0 {
+                // An answer of somebody else: what was sent before has been read by then.
+                assert_eq!(Request::get("/livez").send(server.address()).status(), 200);
+            }
+        }
+        let grown = server.resident_bytes().saturating_sub(before);
+        say(&format!("a body of {LENGTH} single bytes: {grown} bytes"));
+        assert!(grown < 4 << 20, "{grown} bytes");
+    }
+}
