@@ -8,9 +8,9 @@ export function listenToPlatform({ nudge, suspend }: Pick<Connection, "nudge" | 
   const act = ({ type }: Event): void => {
     // A page with a connection open could not be kept for the back button.
     if (type === "pagehide") suspend();
-    else if (type === "online" || !globalThis.document?.hidden) nudge(type === "online");
+    else if (type !== "visibilitychange" || !document.hidden) nudge(type === "online");
   };
-  // Those of the document bubble.
+  // On their way down, as not all of the document's bubble.
   for (const type of ["online", "pagehide", "pageshow", "resume", "visibilitychange"])
-    globalThis.addEventListener?.(type, act, { signal });
+    globalThis.addEventListener?.(type, act, { capture: true, signal });
 }

@@ -1,7 +1,7 @@
-// What the client does, whatever it runs on and by whichever transport. Run in Node,
-// Deno, Bun, Chromium and Firefox by the folders beside, so it imports nothing of any. Each behaviour gets the SDK and the ends of a proxy:
-// `{ bellwire, BellwireError, origin, direct, transports, cut, unique }`, where `direct` is the server without
-// the proxy.
+// What the client does, whatever it runs on and by whichever transport. Run in Node, Deno, Bun,
+// Chromium and Firefox by the folders beside, so it imports nothing of any. Each behaviour gets the
+// SDK and the ends of a proxy: `{ bellwire, BellwireError, origin, direct, transports, cut, unique }`,
+// where `direct` is the server without the proxy.
 
 import { connected, post, record, same, until } from "./support/values.mjs";
 

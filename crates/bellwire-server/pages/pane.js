@@ -82,13 +82,13 @@ function lostText({ lost, gap }) {
   return lost > 0 ? `${lost}+` : "some";
 }
 
-function createRow({ data, base64, event, time }, replayed) {
+function createRow({ data, event, time }, replayed) {
   const row = document.createElement("li");
   const clock = document.createElement("time");
   clock.dateTime = new Date(time).toISOString();
   clock.textContent = new Date(time).toTimeString().slice(0, 8);
   const text = document.createElement("span");
-  const payload = base64 === undefined ? dataText(data) : `binary ${base64}`;
+  const payload = data instanceof Uint8Array ? `binary, ${data.length} bytes` : dataText(data);
   text.textContent = event ? `${event}: ${payload}` : payload;
   row.append(clock, text);
   row.classList.toggle("tick", data?.tick !== undefined);
