@@ -24,7 +24,10 @@ fn rows() -> Vec<Vec<String>> {
             .map(|cell| cell.trim().to_owned())
             .collect()
     };
-    lines.map(columns).filter(|row| !row[0].is_empty()).collect()
+    lines
+        .map(columns)
+        .filter(|row| !row[0].is_empty())
+        .collect()
 }
 
 /// The tests that a cell names: file and name.
