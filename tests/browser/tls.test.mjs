@@ -8,8 +8,13 @@ import { certificateFlags, connectionCount, openBrowser, startServer, until } fr
 const STREAMS = 20;
 const TRUSTING = ["--ignore-certificate-errors"];
 
-test("20 EventSources and a WebSocket are live over TLS while a POST goes through", async (t) => {
-  const server = await startServer(t, { flags: await certificateFlags(t) });
+for (const inside of [[], ["--http2-websocket"]]) {
+  test(`20 EventSources and a WebSocket are live over TLS${inside.map((flag) => ` with ${flag}`)} while a POST goes through`,
+    (t) => allAtOnce(t, inside));
+}
+
+async function allAtOnce(t, flags) {
+  const server = await startServer(t, { flags: [...await certificateFlags(t), ...flags] });
   const browser = await openBrowser(t, TRUSTING);
   const page = await (await browser.newContext()).newPage();
   await page.goto(`${server.origin}/livez`);
@@ -29,7 +34,7 @@ test("20 EventSources and a WebSocket are live over TLS while a POST goes throug
 
   await page.close();
   await until(async () => (await connectionCount(server.origin)) === 0, "the streams to end with their page");
-});
+}
 
 test("a page comes back over TLS after its server was killed", async (t) => {
   const flags = await certificateFlags(t);

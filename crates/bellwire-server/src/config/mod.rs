@@ -238,6 +238,8 @@ pub struct Tls {
 pub struct Http2 {
     /// Whether clients without TLS may begin with it.
     pub cleartext: bool,
+    /// Whether clients may open WebSockets in it (RFC 8441).
+    pub websocket: bool,
     /// Requests that one connection may have open.
     pub max_streams: usize,
 }
@@ -246,6 +248,7 @@ impl Default for Http2 {
     fn default() -> Self {
         Self {
             cleartext: false,
+            websocket: false,
             max_streams: 128,
         }
     }

@@ -223,6 +223,11 @@ pub const SETTINGS: &[Setting] = &[
         "Take HTTP/2 without TLS, from clients that begin with it"
     ),
     single!(
+        Switch,
+        http2.websocket,
+        "Let clients open WebSockets inside of HTTP/2"
+    ),
+    single!(
         Count,
         http2.max_streams,
         "Requests that one HTTP/2 connection may have open"

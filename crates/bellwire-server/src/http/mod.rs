@@ -60,8 +60,9 @@ pub(crate) async fn respond(
     request: Request<Incoming>,
 ) -> Response<Body> {
     let has_body = !hyper::body::Body::is_end_stream(request.body());
-    let (parts, body) = request.into_parts();
+    let (mut parts, body) = request.into_parts();
     let version = parts.version;
+    websocket::name_extended_connect(&mut parts);
     let streaming = accepted.streaming(has_body);
     if has_body {
         accepted.note_body();

@@ -8,8 +8,11 @@ use bellwire_core::{
 };
 use bellwire_wire::websocket::handshake::{self, Handshake};
 use hyper::{
-    Response, StatusCode, Version,
+    Method, Response, StatusCode, Version,
+    ext::Protocol,
     header::{HeaderName, HeaderValue},
+    http::request::Parts,
+    upgrade::OnUpgrade,
 };
 
 use super::{
@@ -21,12 +24,32 @@ use super::{
 use crate::{
     access::Purpose,
     problem::{ErrorCode, Problem, Retry},
-    shard::{Session, Streaming, never},
+    shard::{Session, Streaming, never, pump},
 };
 
 /// The subprotocol that is accepted where a client offers one; without it browsers fail a
 /// handshake in which they offered any.
 const SUBPROTOCOL: &str = "bellwire.v1";
+
+/// What HTTP/2 leaves out of a handshake (RFC 8441 §5), so that one reading serves both.
+const LEFT_OUT: [(&str, &[u8]); 3] = [
+    ("connection", b"Upgrade"),
+    ("upgrade", b"websocket"),
+    ("sec-websocket-key", b"AAAAAAAAAAAAAAAAAAAAAA=="),
+];
+
+/// Gives HTTP/2's way of asking for a WebSocket the method that its route has.
+pub(super) fn name_extended_connect(parts: &mut Parts) {
+    if parts.method == Method::CONNECT && is_extended(parts) {
+        parts.method = Method::GET;
+    }
+}
+
+/// Whether a WebSocket is asked for inside of a stream of HTTP/2.
+fn is_extended(parts: &Parts) -> bool {
+    let protocol = parts.extensions.get::<Protocol>();
+    protocol.is_some_and(|protocol| protocol.as_str() == "websocket")
+}
 
 /// A checked handshake: what the 101 says.
 struct Switch {
@@ -95,9 +118,13 @@ impl Asked<'_> {
     }
 
     fn handshake(&self) -> Result<Switch, Box<Response<Body>>> {
+        let extended = is_extended(&self.parts);
         let headers = self.parts.headers.iter();
-        let pairs = headers.map(|(name, value)| (name.as_str(), value.as_bytes()));
-        let version = self.parts.version == Version::HTTP_11;
+        let sent = headers
+            .map(|(name, value)| (name.as_str(), value.as_bytes()))
+            .filter(|(name, _)| !(extended && LEFT_OUT.iter().any(|(known, _)| known == name)));
+        let pairs = sent.chain(LEFT_OUT.into_iter().filter(|_| extended));
+        let version = extended || self.parts.version == Version::HTTP_11;
         match handshake::validate(self.parts.method.as_str(), version, pairs) {
             Ok(handshake) => Ok(Switch {
                 accept: handshake.accept_key(),
@@ -112,7 +139,7 @@ impl Asked<'_> {
     }
 
     /// Answers 101 and hands the socket over: behind our own head where that is possible, else
-    /// behind hyper's.
+    /// behind hyper's. Inside of HTTP/2 the answer is 200, and the stream becomes the socket.
     async fn switch(
         &self,
         switch: &Switch,
@@ -121,12 +148,15 @@ impl Asked<'_> {
         session: impl FnOnce(bellwire_core::shard::SocketKey, Vec<u8>) -> Session + 'static,
     ) -> Response<Body> {
         let mut response = Response::new(Body::empty());
-        *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+        let inside = self.parts.extensions.get::<OnUpgrade>().cloned();
+        let inside = inside.filter(|_| is_extended(&self.parts));
         let headers = response.headers_mut();
-        headers.insert("upgrade", HeaderValue::from_static("websocket"));
-        headers.insert("connection", HeaderValue::from_static("Upgrade"));
-        let accept = HeaderValue::from_bytes(&switch.accept).expect("base64");
-        headers.insert("sec-websocket-accept", accept);
+        if inside.is_none() {
+            headers.insert("upgrade", HeaderValue::from_static("websocket"));
+            headers.insert("connection", HeaderValue::from_static("Upgrade"));
+            let accept = HeaderValue::from_bytes(&switch.accept).expect("base64");
+            headers.insert("sec-websocket-accept", accept);
+        }
         if switch.subprotocol {
             let value = HeaderValue::from_static(SUBPROTOCOL);
             headers.insert("sec-websocket-protocol", value);
@@ -137,6 +167,13 @@ impl Asked<'_> {
         }
         let id = HeaderValue::from_str(&id.to_string()).expect("base64url");
         headers.insert(CONNECTION_HEADER, id);
+        if let Some(upgrade) = inside {
+            pump(self.local, self.accepted, upgrade, move |socket| {
+                session(socket, Vec::new())
+            });
+            return response;
+        }
+        *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
         if streaming == Streaming::Body {
             self.accepted
                 .hand_over_upgraded(move |socket| session(socket, Vec::new()));

@@ -12,7 +12,12 @@ use std::{
 use bellwire_core::shard::SocketKey;
 use hyper::Response;
 
-use super::{census::Room, local::Session, wire::Progress};
+use super::{
+    census::Room,
+    http2::{Stream, Streams},
+    local::Session,
+    wire::Progress,
+};
 use crate::http::{self, Listener};
 
 /// What a streaming route leaves for the task that owns the connection.
@@ -38,8 +43,8 @@ pub(crate) struct Accepted {
     pub(crate) local: Option<SocketAddr>,
     pub(crate) listener: Listener,
     pub(crate) room: Room,
-    /// Whether several requests share it, so that its socket is nobody's.
-    shared: bool,
+    /// Where several requests share it, those that are open; its socket is nobody's then.
+    streams: Option<Rc<Streams>>,
     handover: RefCell<Option<Handover>>,
     /// A request on this connection had a body, after which hyper may have read ahead.
     had_body: Cell<bool>,
@@ -63,7 +68,7 @@ impl Accepted {
             local: door.local,
             listener: door.listener,
             room: door.room,
-            shared: false,
+            streams: None,
             handover: RefCell::default(),
             had_body: Cell::new(false),
             progress,
@@ -71,20 +76,29 @@ impl Accepted {
     }
 
     /// A connection of many requests at a time, none of which may have the socket.
-    pub(super) fn shared(door: &Door, progress: Rc<Progress>) -> Self {
+    pub(super) fn shared(door: &Door, progress: Rc<Progress>, streams: Rc<Streams>) -> Self {
         Self {
-            shared: true,
+            streams: Some(streams),
             ..Self::new(door, progress)
         }
     }
 
     /// Whether this request's socket can be taken over.
     pub(crate) fn streaming(&self, request_has_body: bool) -> Streaming {
-        if self.shared || request_has_body || self.had_body.get() || !self.progress.flushed.get() {
+        if self.streams.is_some()
+            || request_has_body
+            || self.had_body.get()
+            || !self.progress.flushed.get()
+        {
             Streaming::Body
         } else {
             Streaming::Socket
         }
+    }
+
+    /// Counts something on this connection as open beyond its answer.
+    pub(super) fn hold(&self) -> Option<Stream> {
+        self.streams.as_ref().map(Streams::open)
     }
 
     /// Remembers that this connection carried a body.

@@ -64,8 +64,9 @@ pub(super) async fn serve(
     deadline: Instant,
 ) -> Result<(), hyper::Error> {
     let progress = wire.progress();
-    let accepted = Rc::new(Accepted::shared(&door, Rc::clone(&progress)));
     let streams = Rc::new(Streams::default());
+    let accepted = Accepted::shared(&door, Rc::clone(&progress), Rc::clone(&streams));
+    let accepted = Rc::new(accepted);
     let service = {
         let (local, streams) = (Rc::clone(local), Rc::clone(&streams));
         let progress = Rc::clone(&progress);
@@ -122,6 +123,9 @@ fn builder(config: &Config) -> Builder<OnThread> {
         .max_local_error_reset_streams(OWN_RESETS)
         .keep_alive_interval(config.heartbeat)
         .keep_alive_timeout(config.heartbeat);
+    if config.http2.websocket {
+        builder.enable_connect_protocol();
+    }
     builder
 }
 
@@ -137,7 +141,7 @@ impl<F: Future<Output = ()> + 'static> Executor<F> for OnThread {
 
 /// The requests of one connection.
 #[derive(Debug, Default)]
-struct Streams {
+pub(super) struct Streams {
     open: Cell<usize>,
     /// Bytes of whole answers that the peer has not taken.
     held: Cell<usize>,
@@ -148,7 +152,7 @@ struct Streams {
 }
 
 impl Streams {
-    fn open(self: &Rc<Self>) -> Stream {
+    pub(super) fn open(self: &Rc<Self>) -> Stream {
         self.open.set(self.open.get() + 1);
         self.changed.notify_waiters();
         Stream {
@@ -185,7 +189,7 @@ impl Streams {
 
 /// One request, until its answer is taken or nobody wants it any more.
 #[derive(Debug)]
-struct Stream {
+pub(super) struct Stream {
     of: Rc<Streams>,
     held: usize,
     asking: bool,

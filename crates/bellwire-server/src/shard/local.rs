@@ -250,12 +250,21 @@ impl Local {
         open: impl FnOnce(SocketKey) -> Session,
     ) -> std::io::Result<()> {
         let socket = self.with(|shard, _| shard.sockets().insert(idle))?;
-        let Session { open, place } = open(socket);
+        self.begin(socket, open(socket));
+        Ok(())
+    }
+
+    /// Opens a session on a socket in the table, whose place goes to the client it is for.
+    pub(super) fn begin(&self, socket: SocketKey, Session { open, place }: Session) {
         if let Some(place) = place {
             self.with(|shard, _| shard.sockets().lend(socket, place));
         }
         self.open(socket, open);
-        Ok(())
+    }
+
+    /// Lends the buffer through which everything that is read passes.
+    pub(super) fn with_scratch<T>(&self, call: impl FnOnce(&mut [u8]) -> T) -> T {
+        call(&mut self.scratch.borrow_mut())
     }
 
     /// Opens a session on a socket that is already in the table.

@@ -18,6 +18,7 @@ mod inbox;
 mod local;
 mod outcomes;
 mod pipe;
+mod pump;
 mod slot;
 mod sockets;
 mod thread;
@@ -31,5 +32,6 @@ pub(crate) use self::{
     local::{Clock, Local, Session, Shared, on_all as local_on_all, random_u64},
     outcomes::Outcome,
     pipe::{Pipe, PipeBody},
+    pump::pump,
     thread::{MakeEngine, ShardSeed, spawn},
 };

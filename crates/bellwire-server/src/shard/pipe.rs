@@ -28,6 +28,15 @@ pub(crate) struct Pipe {
     ended: bool,
     reader_gone: bool,
     waker: Option<Waker>,
+    input: Input,
+}
+
+/// The other direction, where one is pumped.
+#[derive(Debug, Default)]
+struct Input {
+    /// Whether the session takes nothing for now.
+    paused: bool,
+    pump: Option<Waker>,
 }
 
 impl Pipe {
@@ -53,6 +62,27 @@ impl Pipe {
     pub(crate) fn end(&mut self) {
         self.ended = true;
         self.wake();
+    }
+
+    /// The session takes nothing until [`Pipe::resume`].
+    pub(crate) fn pause(&mut self) {
+        self.input.paused = true;
+    }
+
+    pub(crate) fn resume(&mut self) {
+        self.input.paused = false;
+        if let Some(pump) = self.input.pump.take() {
+            pump.wake();
+        }
+    }
+
+    /// Completes when the session takes what comes.
+    pub(super) fn poll_resumed(&mut self, cx: &Context<'_>) -> Poll<()> {
+        if self.input.paused {
+            self.input.pump = Some(cx.waker().clone());
+            return Poll::Pending;
+        }
+        Poll::Ready(())
     }
 
     fn wake(&mut self) {

@@ -156,6 +156,8 @@ impl Epoll {
         if let Some(seat) = &mut slot.seat {
             seat.lend(place);
             slot.lent = true;
+        } else if let Some(Rare::Pipe(_, _, client)) = slot.rare.as_deref_mut() {
+            *client = Some(place);
         }
     }
 
@@ -337,6 +339,10 @@ impl Epoll {
     /// Holds a socket's bytes back until [`Sockets::resume_reading`].
     pub(crate) fn pause(&mut self, key: SocketKey) {
         if let Some(slot) = self.slots.get_mut(key as usize) {
+            if let Some(pipe) = slot.pipe() {
+                pipe.borrow_mut().pause();
+                return;
+            }
             slot.queued = false;
             self.reads.retain(|&queued| queued != key);
         }
@@ -437,7 +443,9 @@ impl Sockets for Epoll {
 
     fn resume_reading(&mut self, socket: SocketKey) {
         let slot = &self.slots[socket as usize];
-        if slot.readable {
+        if let Some(pipe) = slot.pipe() {
+            pipe.borrow_mut().resume();
+        } else if slot.readable {
             self.queue_read(socket);
         }
     }

@@ -5,10 +5,11 @@ use std::{future::Future, net::SocketAddr, time::Duration};
 use bellwire_testkit::wait::SOON;
 use bytes::Bytes;
 use h2::{
-    RecvStream,
+    RecvStream, SendStream,
     client::{Builder, SendRequest},
+    ext::Protocol,
 };
-use http::{HeaderMap, Request, StatusCode};
+use http::{HeaderMap, Request, Response, StatusCode};
 use serde_json::Value;
 use tokio::{net::TcpStream, task::JoinHandle, time::timeout};
 
@@ -95,15 +96,37 @@ impl Client {
         if let Some(body) = body {
             sending.send_data(body, true)?;
         }
-        let (head, stream) = soon(path, answer).await?.into_parts();
-        Ok(Answer {
-            status: head.status,
-            headers: head.headers,
-            body: Body {
-                stream,
-                text: String::new(),
-            },
-        })
+        Ok(Answer::of(soon(path, answer).await?))
+    }
+
+    /// Asks for a WebSocket, once the server has said that it may be asked.
+    pub(super) async fn connect_websocket(
+        &self,
+        path: &str,
+        headers: &[(&str, &str)],
+    ) -> (Answer, SendStream<Bytes>) {
+        // Whatever is answered comes behind the server's settings.
+        assert_eq!(self.get("/livez").await.status, 200);
+        assert!(self.offers_websockets());
+        let mut request = Request::builder()
+            .method("CONNECT")
+            .uri(format!("http://{}{path}", self.address))
+            .extension(Protocol::from_static("websocket"));
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let mut requests = soon("a free stream", self.requests.clone().ready())
+            .await
+            .unwrap();
+        let (answer, sending) = requests
+            .send_request(request.body(()).unwrap(), false)
+            .unwrap();
+        let answer = soon(path, answer).await.unwrap();
+        (Answer::of(answer), sending)
+    }
+
+    pub(super) fn offers_websockets(&self) -> bool {
+        self.requests.is_extended_connect_protocol_enabled()
     }
 
     /// Opens an event stream that has said hello.
@@ -113,6 +136,20 @@ impl Client {
         let mut body = answer.body;
         body.until("event: hello").await;
         body
+    }
+}
+
+impl Answer {
+    fn of(answer: Response<RecvStream>) -> Self {
+        let (head, stream) = answer.into_parts();
+        Self {
+            status: head.status,
+            headers: head.headers,
+            body: Body {
+                stream,
+                text: String::new(),
+            },
+        }
     }
 }
 

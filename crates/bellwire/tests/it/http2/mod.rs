@@ -5,6 +5,7 @@ mod client;
 mod crowd;
 mod interop;
 mod streams;
+mod websocket;
 
 use bellwire_testkit::process::Server;
 
