@@ -1,7 +1,7 @@
 // How long to wait before the next attempt. Used by the connection and by repeated publications.
 
 /** The window of the first wait, and the widest one, in ms. */
-const BASE = 1_500;
+const BASE = 1_000;
 const CAP = 30_000;
 
 /**

@@ -1,8 +1,7 @@
 // A storm: clients on each transport behind proxies of their own, a stream of publications, and
-// faults drawn from a seed. Says what went wrong; chaos.test.mjs and by-hand.mjs run it.
+// faults drawn from a seed. Says what went wrong; chaos.test.mjs runs it, with clients of clients.mjs.
 
 import { startServer } from "../../../../tests/browser/programs.mjs";
-import { bellwire } from "../../dist/index.js";
 import { startFaultProxy } from "../support/fault-proxy.mjs";
 import { freePort } from "../support/ports.mjs";
 import { generator } from "../support/random.mjs";
@@ -11,6 +10,8 @@ import { until } from "../support/values.mjs";
 
 const CLIENTS = { sse: ["sse"], ws: ["ws"], poll: ["poll"], auto: undefined, talker: undefined };
 const CHANNELS = ["room:1", "room:2", "room:3", "room:4"];
+/** What the talker talks in, every so many ms. */
+const TALK = { channel: "talk", every: 250 };
 /** Publications a second, over all channels. */
 const RATE = 200;
 /** Seconds a token is good for. */
@@ -24,20 +25,22 @@ const sleep = (ms) => new Promise((done) => setTimeout(done, ms));
 
 /**
  * Lets it storm for so many seconds.
+ * @param open opens a client; see clients.mjs
+ * @param origins of the pages that may connect
  * @param log told of each fault
  * @returns what the handlers saw wrong, and how long clients needed after short outages, in ms
  */
-export async function storm(t, { seconds, seed, log = () => {} }) {
+export async function storm(t, { open, origins = [], seconds, seed, log = () => {} }) {
   const random = generator(seed);
   const between = ([least, most]) => least + random() * (most - least);
   const pick = (list) => list[Math.floor(random() * list.length)];
   const admin = `127.0.0.1:${await freePort()}`;
-  const flags = [...FLAGS, "--heartbeat", "2s"];
+  const flags = [...FLAGS, "--heartbeat", "2s", ...origins.flatMap((origin) => ["--allow-origin", origin])];
   let server = await startServer(t, { dev: false, admin, flags });
   const { port, origin } = server;
   const clients = [];
   for (const [name, transports] of Object.entries(CLIENTS))
-    clients.push(await startClient(t, { name, transports, port }));
+    clients.push(await startClient(t, { open, name, transports, port }));
   const publishing = publish(origin);
   const counted = { fallbacks: 0 };
   const count = async () => (counted.fallbacks += await scrape(`http://${admin}`));
@@ -104,43 +107,35 @@ export async function storm(t, { seconds, seed, log = () => {} }) {
   const fallbacks = { seen, counted: counted.fallbacks, happened: clients.reduce((sum, { falls }) => sum + falls(), 0) };
   const messages = clients.reduce((sum, { count }) => sum + count(), 0);
   const gaps = clients.reduce((sum, { gaps }) => sum + gaps(), 0);
-  for (const { live } of clients) live.close();
+  for (const { close } of clients) await close();
   return { wrong, returns, fallbacks, messages, gaps };
 }
 
-async function startClient(t, { name, transports, port }) {
+async function startClient(t, { open, name, transports, port }) {
   const proxy = await startFaultProxy(t, port);
-  const live = bellwire(proxy.origin, {
-    ...(transports && { transports }),
-    token: async () => mint(name, TOKEN_S),
-  });
-  t.after(live.close);
   /** Per channel, in order: numbers, and "gap". */
   const seen = new Map(CHANNELS.map((channel) => [channel, []]));
   const waiting = new Set();
-  for (const [channel, list] of seen) {
-    const room = live.channel(channel);
-    room.on("message", ({ n, at }) => {
-      list.push(n);
-      for (const wait of waiting) wait(at);
-    });
-    room.on("gap", () => list.push("gap"));
-  }
   /** Worse is higher. */
   const rank = (transport) => ["sse", "ws", "poll"].indexOf(transport);
   let falls = 0;
   let current;
-  live.on("state", (state) => {
-    if (state.current !== "connected") return;
-    const talked = name === "talker";
-    if (current !== undefined && !talked && rank(state.transport) > rank(current)) falls += 1;
-    current = state.transport;
+  const talks = name === "talker";
+  const close = await open(t, {
+    origin: proxy.origin, transports, channels: CHANNELS, talk: talks ? TALK : undefined,
+    token: () => mint(name, TOKEN_S),
+    message(channel, { n, at }) {
+      seen.get(channel).push(n);
+      for (const wait of waiting) wait(at);
+    },
+    gap: (channel) => seen.get(channel).push("gap"),
+    connected(transport) {
+      if (current !== undefined && !talks && rank(transport) > rank(current)) falls += 1;
+      current = transport;
+    },
   });
-  let talk;
-  if (name === "talker") talk = setInterval(() => live.channel("talk").publish(Date.now()).catch(() => {}), 250);
-  t.after(() => clearInterval(talk));
   return {
-    name, proxy, live,
+    name, proxy, close,
     falls: () => falls,
     gaps: () => [...seen.values()].flat().filter((item) => item === "gap").length,
     count: () => [...seen.values()].flat().length,

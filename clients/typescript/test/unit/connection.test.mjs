@@ -132,7 +132,7 @@ test("waits are within windows that double up to thirty seconds, and no longer t
     waits.push(wait);
     await pass(wait);
   }
-  assert.deepEqual(waits, [1_500, 1_500, 3_000, 6_000, 12_000, 24_000, 30_000, 30_000, 30_000]);
+  assert.deepEqual(waits, [1_000, 1_000, 2_000, 4_000, 8_000, 16_000, 30_000, 30_000, 30_000]);
 });
 
 test("ten good seconds make the next outage start over, fewer do not", async () => {
@@ -145,8 +145,8 @@ test("ten good seconds make the next outage start over, fewer do not", async () 
   await pass(9_999);
   draw = 0;
   links.at(-1).sink.lost("failed");
-  assert.equal(wait(), 750, "an outage that begins waits no longer than it has lasted, and not nothing after failures");
-  await pass(750);
+  assert.equal(wait(), 500, "an outage that begins waits no longer than it has lasted, and not nothing after failures");
+  await pass(500);
   links.at(-1).sink.lost("failed");
   await pass(wait());
   links.at(-1).greet();
@@ -160,7 +160,7 @@ test("the server's hint is waited for, and jitter comes on top", async () => {
   await turn();
   links[0].greet();
   links[0].sink.say("bye", { code: "drain", reason: "leaving", reconnect: true, retry_ms: 7_000 });
-  assert.equal(said.states.at(-1).retryAt - Date.now(), 7_750);
+  assert.equal(said.states.at(-1).retryAt - Date.now(), 7_500);
 });
 
 test("a final refusal stops, tells each channel, and a change of the channels tries again", async () => {
