@@ -84,6 +84,24 @@ test("who begins to talk moves to a WebSocket, with nothing lost or repeated", a
   assert.equal(proxy.requests.filter((request) => request.startsWith("GET /v1/ws")).length, 1);
 });
 
+test("a channel that is added while the WebSocket is opening is live with the others", async (t) => {
+  const server = await startServer(t);
+  const proxy = await startFaultProxy(t, server.port);
+  proxy.stall = true;
+  const live = bellwire(proxy.origin, { transports: ["ws"] });
+  t.after(live.close);
+  record(live.channel("first"));
+  await until(() => proxy.requests.length === 1, "it is opening");
+  const added = record(live.channel("second"));
+  // A later one has its turn after the change of the channels.
+  await new Promise((done) => setTimeout(() => setTimeout(done)));
+  proxy.flow();
+  await connected(live);
+  await post(server.origin, "second", "hello");
+  await until(() => added.messages.length === 1, "the added channel is live");
+  assert.equal(proxy.requests.length, 1);
+});
+
 test("the first bytes move to a WebSocket at once", async (t) => {
   const { live } = await open(t);
   await live.channel("room").publish(new Uint8Array([1]));

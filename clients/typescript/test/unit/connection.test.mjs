@@ -265,6 +265,18 @@ test("when the network is back a waiting client tries at once, and a live one ma
   assert.deepEqual([links[1].open, said.states.at(-1).current], [false, "connected"]);
 });
 
+test("the link that replaces one of the same transport is not dropped when nothing else changes", async () => {
+  const { connection, links } = world({ fixed: ["sse"] });
+  await turn();
+  links[0].greet();
+  connection.nudge(true);
+  await turn();
+  connection.settle();
+  assert.deepEqual(links.map(({ open }) => open), [true, true]);
+  links[1].greet();
+  assert.deepEqual(links.map(({ open }) => open), [false, true]);
+});
+
 test("a page that wakes up after its heartbeats were missed is back at once", async () => {
   const { connection, links, said } = world();
   await turn();
