@@ -34,7 +34,7 @@ export interface Feed {
 }
 
 export function createFeed(name: string, host: Host): Feed {
-  const { on, emit, any } = createListeners(host.changed);
+  const { on, emit, listened } = createListeners(host.changed);
   let lost: Gap | undefined;
 
   async function* messages({ signal }: ListenOptions = {}): AsyncIterableIterator<Message<never>> {
@@ -68,7 +68,7 @@ export function createFeed(name: string, host: Host): Feed {
         host.publish({ channel: name, event, ...payload(data), idempotency_key: idempotencyKey }, signal),
       history: (options = {}) => host.history(name, options),
     } as unknown as Channel<EventMap>,
-    listened: any,
+    listened,
     tell(word, said) {
       if (word === "message") {
         const message = messageOf(said as Envelope, lost);

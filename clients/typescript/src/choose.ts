@@ -16,13 +16,13 @@ export interface Chooser {
   /** Whether the page publishes often, or bytes. */
   talking: boolean;
   /** All that may be used, by preference. */
-  all(): TransportName[];
+  usable(): TransportName[];
   /** The same, with those that are blocked last. */
-  order(): TransportName[];
+  ranked(): TransportName[];
   /** This network does not let it through: leave it alone for a while, longer each time. */
   block(name: TransportName): void;
   /** It works. Without a name: another network may let all of them through. */
-  clear(name?: TransportName): void;
+  unblock(name?: TransportName): void;
   /** Those that are better than this one. */
   better(name: TransportName): TransportName[];
   /** In how many ms a better one than this may be tried again; Infinity if it is the best. */
@@ -51,22 +51,22 @@ export function createChooser(
   };
   const chooser: Chooser = {
     talking: false,
-    all() {
+    usable() {
       return (fixed ?? (chooser.talking ? TALKING : LISTENING)).filter(supported);
     },
-    order: () => chooser.all().sort((a, b) => left(a) - left(b)),
+    ranked: () => chooser.usable().sort((a, b) => left(a) - left(b)),
     block(name) {
       const times = verdicts[name]?.[1] ?? 0;
       verdicts[name] = [Date.now() + Math.min(LONGEST, SHORTEST * 2 ** times), times + 1];
       save();
     },
-    clear(name) {
+    unblock(name) {
       if (name) verdicts[name] = undefined;
       else verdicts = {};
       save();
     },
     better(name) {
-      const all = chooser.all();
+      const all = chooser.usable();
       return all.slice(0, all.indexOf(name));
     },
     again: (name) => Math.min(Infinity, ...chooser.better(name).map(left)),

@@ -35,11 +35,12 @@ interface Kept extends Feed {
  * @throws TypeError where `url` is none
  */
 export function bellwire(url: string | URL, options: Options = {}): Live {
+  const { fetch, WebSocket, location } = globalThis;
   const platform: Platform = {
-    fetch: globalThis.fetch,
-    WebSocket: globalThis.WebSocket,
+    fetch,
+    WebSocket,
     ...options,
-    base: new URL(`${url}`.replace(/\/*$/, "/"), globalThis.location?.href),
+    base: new URL(`${url}`.replace(/\/*$/, "/"), location?.href),
   };
   const feeds = new Map<string, Kept>();
   const { on, emit } = createListeners();
@@ -66,7 +67,7 @@ export function bellwire(url: string | URL, options: Options = {}): Live {
     },
   });
   const ask = async (path: string, query: Record<string, string>, init: RequestInit): Promise<Response> =>
-    request(platform, path, new URLSearchParams(query), await credentials.get(), init);
+    request(platform, path, new URLSearchParams(query), await credentials.obtain(), init);
 
   const uplink = createUplink(async (drafts) => {
     try {
@@ -100,8 +101,8 @@ export function bellwire(url: string | URL, options: Options = {}): Live {
       const listened = feed.listened();
       if (listened === feed.subscribed) continue;
       feed.subscribed = listened;
-      if (listened) connection.add(name, feed.since);
-      else connection.remove(name);
+      if (listened) connection.want(name, feed.since);
+      else connection.unwant(name);
       feed.since = "latest";
     }
     connection.settle();

@@ -27,7 +27,7 @@ const DEAD = 1.5;
 const MAX_WAIT = 300_000;
 /** A transport that worked before is given up after failures of this weight, by how they fail. */
 const PATIENT = 3;
-const WEIGHT: { [fate in Fate]?: number } = { failed: 1, muted: 1.5, silent: 1.5, status: 3 };
+const WEIGHT: { [fate in Fate]?: number } = { failed: 1, muted: 2, silent: 2, status: 3 };
 
 /** What the connection says to the client. */
 export interface Listener {
@@ -38,8 +38,8 @@ export interface Listener {
 
 export interface Connection {
   readonly state: State;
-  add(channel: string, since: string): void;
-  remove(channel: string): void;
+  want(channel: string, since: string): void;
+  unwant(channel: string): void;
   /** Sees to it that what is open is what is wanted. Called after each change of either. */
   settle(): void;
   /** Publishes on the link, where that can be done. */
@@ -57,7 +57,7 @@ interface Active {
   link?: Link;
   /** When something was last heard, and when it was greeted; until when it may be without either. */
   heard: number;
-  since?: number;
+  greeted?: number;
   until: number;
   timer: Timer;
 }
@@ -91,7 +91,7 @@ export function createConnection(
   };
   const holds = (active: Active): boolean => active === used || active === next;
   /** The best transport that has not been given up in this round. */
-  const pick = (): TransportName | undefined => chooser.order().find((name) => !given.has(name));
+  const pick = (): TransportName | undefined => chooser.ranked().find((name) => !given.has(name));
   const drop = (active: Active | undefined): void => {
     active?.timer();
     active?.link?.close();
@@ -118,7 +118,7 @@ export function createConnection(
     const channels = positions.together(wanted);
     if (!used) return void (state.current === "waiting" || open(pick()));
     const { transport, link } = used;
-    const target = used.since ? chooser.order()[0] : transport;
+    const target = used.greeted ? chooser.ranked()[0] : transport;
     const fits = (active?: Active): boolean => active?.transport === target && `${active?.channels}` === `${channels}`;
     if (fits(next)) return;
     if (target === transport && (link?.update || fits(used))) {
@@ -135,7 +135,7 @@ export function createConnection(
     const channels = positions.together(wanted);
     const until = now() + PATIENCE * Math.min(4, rounds + 1);
     const active: Active = { transport, channels, heard: now(), until, timer: createTimer(() => watch(active)) };
-    if (used?.since) {
+    if (used?.greeted) {
       drop(next);
       next = active;
     } else {
@@ -146,7 +146,7 @@ export function createConnection(
     watch(active);
     let fate: Fate = "token";
     try {
-      await credentials.get();
+      await credentials.obtain();
       if (!holds(active)) return;
       // A later link plans again what is too far off for a timer.
       renewal(credentials.renewAt - now());
@@ -156,7 +156,7 @@ export function createConnection(
         {
           channels,
           cursor: positions.cursor,
-          token: credentials.token,
+          token: credentials.bearer,
           fallback: chooser.better(transport).flatMap((name) => given.get(name) ?? []),
         },
         sinkOf(active),
@@ -193,17 +193,17 @@ export function createConnection(
   };
 
   const greet = (active: Active, { cursor, heartbeat_ms = heartbeat, channels = active.channels }: Hello): void => {
-    const { transport, since } = active;
-    if (!since) {
+    const { transport, greeted } = active;
+    if (!greeted) {
       if (active === next) {
         drop(used);
         used = active;
         next = undefined;
       }
-      active.since = now();
+      active.greeted = now();
       heartbeat = heartbeat_ms;
       if (!strikes.has(transport)) strikes.set(transport, 0);
-      chooser.clear(transport);
+      chooser.unblock(transport);
       // That this one works shows that those given up are blocked, and not the server gone.
       for (const name of given.keys()) chooser.block(name);
       given.clear();
@@ -211,23 +211,23 @@ export function createConnection(
       outage = undefined;
       watch(active);
     }
-    positions.begin(channels, cursor, !since);
+    positions.begin(channels, cursor, !greeted);
     for (const channel of channels) listener.tell("open", { channel });
     become("connected", "", transport);
     settle();
   };
 
   const watch = (active: Active): void => {
-    const { since, heard, until } = active;
-    const left = (since ? heard + heartbeat * DEAD : until) - now();
+    const { greeted, heard, until } = active;
+    const left = (greeted ? heard + heartbeat * DEAD : until) - now();
     if (left > 0) active.timer(left);
-    else lose(active, since ? "silent" : "muted");
+    else lose(active, greeted ? "silent" : "muted");
   };
 
   const lose = (active: Active, fate: Fate, detail: unknown = fate, wait = 0): void => {
     if (!holds(active)) return;
     const reason = `${detail}`;
-    const { transport, since } = active;
+    const { transport, greeted } = active;
     const coming = active === next;
     const final = credentials.isFinal(fate);
     const delay = (lasted: number): number => Math.min(MAX_WAIT, wait) + backoff(failures++, lasted);
@@ -244,13 +244,13 @@ export function createConnection(
       for (const channel of wanted) listener.tell("denied", { channel, check: "connection", detail: reason });
       rest("stopped", reason);
     } else {
-      if (since && now() - since >= GOOD_UPTIME) {
+      if (greeted && now() - greeted >= GOOD_UPTIME) {
         failures = 0;
         forgive();
       }
       outage ??= now();
       // A link that was live and fails has ended as links do; it says nothing against its transport.
-      const moves = !(since && fate === "failed") && strike(transport, fate);
+      const moves = !(greeted && fate === "failed") && strike(transport, fate);
       // Where one has worked it is more likely the server that is gone, and all of its clients wait.
       pause(reason, moves && !strikes.size ? 0 : delay(now() - outage));
     }
@@ -275,9 +275,9 @@ export function createConnection(
   };
 
   const renewal = createTimer(async () => {
-    const token = await credentials.get(true).catch(() => {});
+    const token = await credentials.obtain(true).catch(() => {});
     renewal(credentials.renewAt - now());
-    if (!used?.since || !token) return;
+    if (!used?.greeted || !token) return;
     if (used.link?.renew) used.link.renew(token);
     else open(used.transport);
   });
@@ -286,25 +286,25 @@ export function createConnection(
     get state() {
       return state;
     },
-    add(channel, since) {
-      positions.add(channel, since);
+    want(channel, since) {
+      positions.want(channel, since);
       wanted = [...wanted, channel];
     },
-    remove(channel) {
-      positions.remove(channel);
+    unwant(channel) {
+      positions.unwant(channel);
       wanted = wanted.filter((name) => name !== channel);
     },
     settle,
-    publish: () => (used?.since ? used.link?.publish : undefined),
+    publish: () => (used?.greeted && used.link?.publish) as Link["publish"],
     nudge(network) {
-      if (network) chooser.clear();
-      if (used?.since) watch(used);
+      if (network) chooser.unblock();
+      if (used?.greeted) watch(used);
       if (state.current === "waiting") {
         retry();
         failures = 0;
         open(pick());
         // Only a new link shows whether the old one leads anywhere.
-      } else if (used?.since && (network || now() - used.heard > heartbeat)) open(used.transport);
+      } else if (used?.greeted && (network || now() - used.heard > heartbeat)) open(used.transport);
     },
     suspend() {
       if (!used) return;

@@ -10,11 +10,11 @@ const GOOD_SHARE = 0.9;
 
 export interface Credentials {
   /** The token as it is now. */
-  token: string | undefined;
+  bearer: string | undefined;
   /** When to renew it, in ms since the epoch; Infinity where that is not known. */
   renewAt: number;
   /** Sees to it that there is a token; with `anew`, to a new one. */
-  get(anew?: boolean): Promise<string | undefined>;
+  obtain(anew?: boolean): Promise<string | undefined>;
   /** Takes note of a refused token. Returns whether this fate is final: asking again is no use. */
   isFinal(fate: Fate): boolean;
 }
@@ -26,17 +26,17 @@ export function createCredentials(source: TokenSource | undefined): Credentials 
     const token = renewable ? await source() : source;
     const now = Date.now();
     credentials.renewAt = now + (expiry(token) - now) * GOOD_SHARE;
-    return (credentials.token = token);
+    return (credentials.bearer = token);
   };
   const credentials: Credentials = {
-    token: undefined,
+    bearer: undefined,
     renewAt: Infinity,
-    async get(anew) {
-      if (credentials.token && !anew) return credentials.token;
+    async obtain(anew) {
+      if (credentials.bearer && !anew) return credentials.bearer;
       return (pending ??= load().finally(() => (pending = undefined)));
     },
     isFinal(fate) {
-      if (fate === "token") credentials.token = undefined;
+      if (fate === "token") credentials.bearer = undefined;
       return fate === "stop" || (fate === "token" && !renewable);
     },
   };
@@ -46,7 +46,7 @@ export function createCredentials(source: TokenSource | undefined): Credentials 
 /** When a JWT expires, by its own word, in ms since the epoch; the server judges for itself. */
 function expiry(token: string | undefined): number {
   try {
-    const { exp } = JSON.parse(decode(`${token}`.split(".")[1] ?? "")) as { exp: number };
+    const { exp } = JSON.parse(decode(token!.split(".")[1]!)) as { exp: number };
     return exp * 1_000 || Infinity;
   } catch {
     return Infinity;

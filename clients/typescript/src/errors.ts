@@ -11,14 +11,13 @@ export class BellwireError extends Error {
    * - `slow_consumer`: a `for await` left too many messages unread
    * - `unknown`: no answer came for so long that publishing again would not be safe
    */
-  readonly code: string;
+  declare readonly code: string;
   /** The HTTP status, where there was one. */
-  readonly status: number | undefined;
+  declare readonly status: number | undefined;
   override name = "BellwireError";
 
   constructor(code: string, detail = code, status?: number) {
     super(detail);
-    this.code = code;
-    this.status = status;
+    Object.assign(this, { code, status });
   }
 }

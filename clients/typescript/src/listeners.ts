@@ -9,7 +9,7 @@ export interface Listeners {
   on(event: string, handler: Handler, options?: ListenOptions): () => void;
   emit(event: string, ...said: unknown[]): void;
   /** Whether anybody listens to anything. */
-  any(): boolean;
+  listened(): boolean;
 }
 
 /** @param changed called when a handler came or went */
@@ -41,6 +41,6 @@ export function createListeners(changed = (): void => {}): Listeners {
         }
       }
     },
-    any: () => entries.size > 0,
+    listened: () => entries.size > 0,
   };
 }

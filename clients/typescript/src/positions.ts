@@ -14,14 +14,14 @@ export function decode(text: string): string {
 }
 
 /** An id's epoch, nothing where the id is of an unknown version, and its offset. */
-function place(id: string): [epoch: string | undefined, offset: number] {
-  let offset = 0;
+function place(id: string): [epoch?: string | false, offset?: number] {
   try {
+    let offset = 0;
     const bytes = decode(id.slice(1));
     for (let n = bytes.length; n-- > 12; ) offset = offset * 128 + (bytes.charCodeAt(n) & 127);
-    return [id[0] === "1" ? bytes.slice(8, 12) : undefined, offset];
+    return [id[0] === "1" && bytes.slice(8, 12), offset];
   } catch {
-    return [undefined, offset];
+    return [];
   }
 }
 
@@ -30,19 +30,19 @@ function covers(mark: string, id: string): boolean {
   const [epoch, offset] = place(mark);
   const [other, otherOffset] = place(id);
   if (!epoch || !other) return mark === id;
-  return epoch === other && epoch !== "\0\0\0\0" && otherOffset <= offset;
+  return epoch === other && epoch !== "\0\0\0\0" && otherOffset! <= offset!;
 }
 
 export interface Positions {
   /** A channel is wanted from here on; an id as `since` is a position at once. */
-  add(channel: string, since: string): void;
-  remove(channel: string): void;
+  want(channel: string, since: string): void;
+  unwant(channel: string): void;
   /**
    * Which of the channels one stream can start with: a cursor holds one word for all that have
    * no position, so those that start at the earliest come second.
    */
   together(channels: readonly string[]): readonly string[];
-  /** What to resume these channels from; empty for nothing but latest. */
+  /** What to resume these channels from. */
   cursor(channels: readonly string[]): string;
   /**
    * Takes where a link begins. A mark of ours stays: if the server cannot go on from it, the gap
@@ -79,11 +79,11 @@ export function createPositions(): Positions {
   };
 
   return {
-    add(channel, since) {
+    want(channel, since) {
       if (idsOf(since)[0]) pass(since, channel);
       else fresh.set(channel, since);
     },
-    remove(channel) {
+    unwant(channel) {
       marks.delete(keys.get(channel) ?? "");
       keys.delete(channel);
       fresh.delete(channel);
@@ -97,8 +97,7 @@ export function createPositions(): Positions {
       const known = channels.flatMap((channel) => marks.get(keys.get(channel) ?? "") ?? []);
       // A channel that nothing was heard of since it began has a mark, but its key is not known.
       const ids = words.length + known.length < channels.length ? marks.values() : known;
-      const cursor = [...words.slice(0, 1), ...ids].join(".");
-      return cursor === "latest" ? "" : cursor;
+      return [...words.slice(0, 1), ...ids].join(".");
     },
     begin(channels, cursor, all) {
       const ids = idsOf(cursor);

@@ -29,7 +29,8 @@ export function createParser(sink: ParserSink): (text: string) => void {
       if (data) sink.event(name || "message", data.slice(1), id);
       return void (name = data = "");
     }
-    const [, field, value = ""] = /^([^:]*)(?:: ?([^]*))?/.exec(text)!;
+    const [field, ...rest] = text.split(":");
+    const value = rest.join(":").replace(/^ /, "");
     if (field === "data") data += `\n${value}`;
     else if (field === "event") name = value;
     else if (field === "id" && !value.includes("\0")) id = value;
@@ -43,6 +44,6 @@ export function createParser(sink: ParserSink): (text: string) => void {
     lines[0] = rest + lines[0];
     rest = lines.pop()!;
     lines.forEach(line);
-    if (rest.length + data.length > MAX_PENDING) throw new RangeError("endless event");
+    if (rest.length + data.length > MAX_PENDING) throw new RangeError("endless");
   };
 }

@@ -26,7 +26,7 @@ export interface Uplink {
 
 interface Item {
   draft: Draft;
-  since: number;
+  born: number;
   sent?: boolean;
   settle(outcome: Outcome): void;
 }
@@ -52,7 +52,7 @@ export function createUplink(post: Send, direct: () => Link["publish"]): Uplink 
 
   const pump = (): void => {
     for (const item of items)
-      if (Date.now() - item.since > KEY_LIFE) end(item, "unknown");
+      if (Date.now() - item.born > KEY_LIFE) end(item, "unknown");
     if (posting || resting) return;
     const publish = direct();
     const unsent = [...items].filter(({ sent }) => !sent);
@@ -92,7 +92,7 @@ export function createUplink(post: Send, direct: () => Link["publish"]): Uplink 
       new Promise((resolve, reject) => {
         const item: Item = {
           draft,
-          since: Date.now(),
+          born: Date.now(),
           settle(outcome) {
             items.delete(item);
             signal?.removeEventListener("abort", abort);

@@ -65,7 +65,7 @@ export const openWebSocket: Open = (platform, attempt, sink) => {
     }
     const cursors = await Promise.all(attempt.channels.map(subscribe));
     if (socket.readyState !== 1) return;
-    sink.say("hello", { cursor: cursors.filter(Boolean).join("."), heartbeat_ms, channels: [...attached] });
+    sink.say("hello", { cursor: cursors.join("."), heartbeat_ms, channels: [...attached] });
   };
   socket.onmessage = ({ data }: MessageEvent<string>) => {
     sink.life();

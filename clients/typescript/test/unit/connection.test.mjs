@@ -43,7 +43,7 @@ function world({ fixed, token, channels = ["a"] } = {}) {
       },
     },
   );
-  for (const channel of channels) connection.add(channel, "latest");
+  for (const channel of channels) connection.want(channel, "latest");
   connection.settle();
   return { connection, chooser, links, said };
 }
@@ -73,7 +73,7 @@ test("a link that is not greeted within three seconds is given up for the next t
   await pass(0);
   assert.deepEqual(links[2].attempt.fallback, ["sse-muted", "ws-failed"]);
   links[2].greet();
-  assert.deepEqual(chooser.order(), ["poll", "sse", "ws"]);
+  assert.deepEqual(chooser.ranked(), ["poll", "sse", "ws"]);
   assert.equal(said.states.at(-1).current, "connected");
 });
 
@@ -171,7 +171,7 @@ test("a final refusal stops, tells each channel, and a change of the channels tr
   assert.deepEqual(said.denied, [["a", "no"], ["b", "no"]]);
   await pass(600_000);
   assert.equal(links.length, 1);
-  connection.remove("b");
+  connection.unwant("b");
   connection.settle();
   await turn();
   assert.equal(links.length, 2);
@@ -211,7 +211,7 @@ test("a change of channels opens the new stream before the old one closes, and n
   links[0].greet(idOf("a", 1, 1));
   const message = (offset) => ["message", { channel: "a", id: idOf("a", 1, offset), data: offset }];
   links[0].sink.say(...message(2));
-  connection.add("b", "latest");
+  connection.want("b", "latest");
   connection.settle();
   await turn();
   assert.equal(links[1].attempt.cursor(links[1].attempt.channels), `latest.${idOf("a", 1, 2)}`);
@@ -228,7 +228,7 @@ test("a WebSocket changes its channels in place", async () => {
   const { connection, links } = world({ fixed: ["ws"] });
   await turn();
   links[0].greet();
-  connection.add("b", "latest");
+  connection.want("b", "latest");
   connection.settle();
   await turn();
   assert.deepEqual([links.length, links[0].updated], [1, ["a", "b"]]);

@@ -18,22 +18,22 @@ test("a message is news once and only forwards", () => {
   assert.equal(positions.pass(idOf("a", 2, 1), "a"), true, "another epoch is another log");
 });
 
-test("nothing but latest needs no cursor, and words fill in for what has no position", () => {
+test("a cursor needs one word for all that are new, and words fill in for what has no position", () => {
   const positions = createPositions();
-  positions.add("a", "latest");
-  positions.add("b", "latest");
-  assert.equal(positions.cursor(["a", "b"]), "");
+  positions.want("a", "latest");
+  positions.want("b", "latest");
+  assert.equal(positions.cursor(["a", "b"]), "latest");
   positions.pass(idOf("a", 1, 5), "a");
   assert.equal(positions.cursor(["a", "b"]), `latest.${idOf("a", 1, 5)}`);
-  positions.add("c", "earliest");
+  positions.want("c", "earliest");
   assert.equal(positions.cursor(["c"]), "earliest");
   assert.equal(positions.cursor(["a"]), idOf("a", 1, 5));
 });
 
 test("channels from the earliest wait until those from the latest have a position", () => {
   const positions = createPositions();
-  positions.add("old", "earliest");
-  positions.add("new", "latest");
+  positions.want("old", "earliest");
+  positions.want("new", "latest");
   assert.deepEqual(positions.together(["old", "new"]), ["new"]);
   positions.begin(["new"], idOf("new", 1, 3), true);
   assert.deepEqual(positions.together(["old", "new"]), ["old", "new"]);
@@ -45,7 +45,7 @@ test("a greeting fills in, never moves a mark, and drops what no longer counts",
   positions.pass(idOf("a", 1, 5), "a");
   positions.begin(["a", "b", "c"], [idOf("a", 1, 2), idOf("b", 1, 7), idOf("c", 1, 1)].join("."), true);
   assert.deepEqual(segments(positions.cursor(["a", "b", "c"])), [idOf("a", 1, 5), idOf("b", 1, 7), idOf("c", 1, 1)].sort());
-  positions.remove("c");
+  positions.unwant("c");
   positions.begin(["a", "b"], [idOf("a", 1, 5), idOf("b", 1, 7)].join("."), true);
   assert.deepEqual(segments(positions.cursor(["a", "b"])), [idOf("a", 1, 5), idOf("b", 1, 7)].sort());
 });
