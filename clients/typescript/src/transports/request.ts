@@ -54,7 +54,7 @@ export async function request(
 /** The fate that a code of the protocol means. */
 export function fateOf(code: string): Fate {
   if (/^(unauth|token)/.test(code)) return "token";
-  return /load|avail|drain|_full|intern|time|many/.test(code) ? "busy" : "stop";
+  return /load|avail|drain|_full|intern|time|many|limited/.test(code) ? "busy" : "stop";
 }
 
 /** Runs a link that is made of requests; `run` gets what asks, which does not return when refused. */
