@@ -1,5 +1,8 @@
 //! WebSockets inside of HTTP/2 (RFC 8441), which clients may open once that is set.
 
+use std::time::Instant;
+
+use bellwire_testkit::wait::SOON;
 use bellwire_wire::websocket::{Opcode, encode_masked_frame};
 use bytes::Bytes;
 use h2::SendStream;
@@ -7,7 +10,7 @@ use http::StatusCode;
 use serde_json::{Value, json};
 
 use super::{
-    client::{Body, Client, run, soon},
+    client::{Body, Client, run},
     dev_http2,
 };
 use crate::publish;
@@ -105,15 +108,14 @@ fn a_session_ends_with_its_stream_and_a_stream_with_its_session() {
         left.body.until("{\"hello\"").await;
         left.sending.send_reset(h2::Reason::CANCEL);
         // Each look lets the client's connection go on, too.
-        soon("the session to end", async {
-            loop {
-                let listing = client.get("/v1/connections").await.body.json().await;
-                if listing["connections"].as_array().unwrap().is_empty() {
-                    break;
-                }
+        let deadline = Instant::now() + SOON;
+        loop {
+            let listing = client.get("/v1/connections").await.body.json().await;
+            if listing["connections"].as_array().unwrap().is_empty() {
+                break;
             }
-        })
-        .await;
+            assert!(Instant::now() < deadline, "the session goes on");
+        }
         let mut thrown = Socket::open(&client, "/v1/ws?channel=news").await.unwrap();
         thrown.body.until("{\"hello\"").await;
         // Not masked as a client's must be.
@@ -162,6 +164,6 @@ fn without_the_setting_none_is_offered() {
         let client = Client::connect(server.address()).await;
         client.get("/livez").await;
         assert!(!client.offers_websockets());
-        soon("a stream", client.events("news")).await;
+        client.events("news").await;
     });
 }
