@@ -86,14 +86,8 @@ impl Format {
                 let (opcode, payload) = raw_message(publication);
                 encode_frame(out, opcode, &payload);
             }
-            Self::Deflated { raw: true, window } => {
-                let (opcode, payload) = raw_message(publication);
-                compressors.write_frame(window, out, opcode, &payload);
-            }
-            Self::Deflated { raw: false, window } => {
-                compressors.write_frame_with(window, out, Opcode::Text, |out| {
-                    write_envelope(out, publication);
-                });
+            Self::Deflated { raw, window } => {
+                encode_deflated(out, publication, compressors, raw, window);
             }
             Self::Sse(format) => format
                 .framing
@@ -185,6 +179,25 @@ fn write_raw_data(out: &mut Vec<u8>, payload: &Payload) {
             write_base64(out, bytes);
             out.push(b'\n');
         }
+    }
+}
+
+/// Apart, so that the formats without compression stay as short as they are.
+#[inline(never)]
+fn encode_deflated(
+    out: &mut Vec<u8>,
+    publication: &Publication,
+    compressors: &mut Compressors,
+    raw: bool,
+    window: WindowBits,
+) {
+    if raw {
+        let (opcode, payload) = raw_message(publication);
+        compressors.write_frame(window, out, opcode, &payload);
+    } else {
+        compressors.write_frame_with(window, out, Opcode::Text, |out| {
+            write_envelope(out, publication);
+        });
     }
 }
 

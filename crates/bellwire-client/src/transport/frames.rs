@@ -24,7 +24,13 @@ const MAX_UNSENT: usize = 16 * 1024;
 #[derive(Debug)]
 pub(crate) enum Received<'a> {
     Text(&'a str),
-    Binary(&'a [u8]),
+    Binary(
+        #[cfg_attr(
+            not(feature = "conformance"),
+            expect(dead_code, reason = "only a test suite returns it")
+        )]
+        &'a [u8],
+    ),
     /// The server closes, with its code and reason if it gave them; that was answered.
     Close(Option<(u16, &'a str)>),
     /// The server broke the protocol or a limit; that was answered.

@@ -8,7 +8,12 @@ use bellwire_wire::websocket::{
     Compressor, Decompressor, Opcode, WindowBits, encode_frame, split_frame,
 };
 
-use super::{Shard, Sockets, channels::Source, connection::Connection, walk::Gathered};
+use super::{
+    Shard, Sockets,
+    channels::Source,
+    connection::{Connection, Ix},
+    walk::Gathered,
+};
 
 /// What a compressor takes, whatever its window.
 const COMPRESSOR_BYTES: usize = 384 << 10;
@@ -89,42 +94,32 @@ impl<S: Sockets> Shard<S> {
             },
         })
     }
-}
 
-/// What went into a connection's output.
-#[derive(Debug, Default)]
-pub(super) struct Pinned {
-    pub(super) publications: u64,
-    /// Those of them that came from pages.
-    pub(super) replayed: u64,
-    pub(super) compressions: u64,
-}
-
-/// Compresses what was gathered into the connection's output, of which it then is a part: what was
-/// compressed has to be sent, or the next message refers to what never came.
-pub(super) fn pin(connection: &mut Connection, gathered: &mut Gathered) -> Pinned {
-    let mut pinned = Pinned::default();
-    let Some(mut contexts) = connection.take_contexts() else {
-        return pinned;
-    };
-    for piece in gathered.take_pieces() {
-        let chunk = piece.chunk.borrow();
-        let mut frames = &chunk.bytes()[piece.run.start..piece.run.end];
-        let out = connection.output().own();
-        while let Some((opcode, payload, rest)) = split_frame(frames) {
-            pinned.compressions += contexts.write_frame(out, opcode, payload);
-            frames = rest;
+    /// Compresses what was gathered into the connection's output, of which it then is a part: what
+    /// was compressed has to be sent, or the next message refers to what never came.
+    pub(super) fn pin_compressed(&mut self, ix: Ix, gathered: &mut Gathered) {
+        let connection = &mut self.connections[ix as usize];
+        let Some(mut contexts) = connection.take_contexts() else {
+            return;
+        };
+        for piece in gathered.take_pieces() {
+            let chunk = piece.chunk.borrow();
+            let mut frames = &chunk.bytes()[piece.run.start..piece.run.end];
+            let out = connection.output().own();
+            while let Some((opcode, payload, rest)) = split_frame(frames) {
+                self.stats.compressions += contexts.write_frame(out, opcode, payload);
+                frames = rest;
+            }
+            debug_assert!(frames.is_empty(), "a run is whole frames");
+            connection.subscriptions[piece.nth].move_to(piece.run.last);
+            let count = piece.run.count as u64;
+            self.stats.deliveries[connection.name.transport as usize] += count;
+            if piece.source == Source::Page {
+                self.stats.replayed += count;
+            }
         }
-        debug_assert!(frames.is_empty(), "a run is whole frames");
-        connection.subscriptions[piece.nth].move_to(piece.run.last);
-        let count = piece.run.count as u64;
-        pinned.publications += count;
-        if piece.source == Source::Page {
-            pinned.replayed += count;
-        }
+        connection.put_contexts(contexts);
     }
-    connection.put_contexts(contexts);
-    pinned
 }
 
 /// Returns a message as it came; returns how often it was tried to compress it.

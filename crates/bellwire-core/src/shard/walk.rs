@@ -9,7 +9,6 @@ use super::{
     Cause, Release, Sent, Shard, Sockets,
     channels::{Channels, Source},
     connection::{Connection, ConnectionRef, Ix, Output, Phase, Transport},
-    contexts,
     settings::PlantedFault,
     wheel::Coarse,
 };
@@ -65,7 +64,8 @@ impl<S: Sockets> Shard<S> {
         let Some(connection) = self.connections.get_mut(ix as usize) else {
             return false;
         };
-        let gathered = match connection.phase.as_deref() {
+        let compresses = connection.compresses();
+        let mut gathered = match connection.phase.as_deref() {
             Some(Phase::Held(held)) => {
                 let over = self.now.mono >= held.deadline;
                 if self.answer(ix, over) {
@@ -76,25 +76,20 @@ impl<S: Sockets> Shard<S> {
             None => {
                 let flush = &mut self.flush;
                 flush.lines.clear();
-                let mut gathered = gather(
+                gather(
                     connection,
                     &mut self.channels,
                     &mut flush.spare,
                     &mut flush.lines,
-                );
-                if connection.compresses() {
-                    let pinned = contexts::pin(connection, &mut gathered);
-                    let transport = connection.name.transport as usize;
-                    self.stats.deliveries[transport] += pinned.publications;
-                    self.stats.replayed += pinned.replayed;
-                    self.stats.compressions += pinned.compressions;
-                }
-                gathered
+                )
             }
             Some(Phase::AwaitingAuth(_) | Phase::Attaching(_) | Phase::Closing { .. }) => {
                 Gathered::default()
             }
         };
+        if compresses {
+            self.pin_compressed(ix, &mut gathered);
+        }
         let behind = gathered.more || !gathered.missing.is_empty();
         let blocked = self.send(ix, &gathered.pieces);
         let Some(connection) = self.connections.get(ix as usize) else {

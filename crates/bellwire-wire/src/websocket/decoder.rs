@@ -175,7 +175,11 @@ impl Decoder {
                 (opcode, &self.gathered[start..])
             }
         };
-        let event = event(opcode, payload, self.compressed);
+        let event = if self.compressed && !opcode.is_control() {
+            Ok(compressed(opcode, payload))
+        } else {
+            event(opcode, payload)
+        };
         if matches!(event, Err(_) | Ok(Event::Close(_))) {
             self.state = State::Closed;
         }
@@ -375,10 +379,8 @@ fn max_compressed(max_message: usize) -> usize {
     max_message.saturating_add(max_message / 16 + 64)
 }
 
-fn event(opcode: Opcode, payload: &[u8], compressed: bool) -> Result<Event<'_>, Violation> {
+fn event(opcode: Opcode, payload: &[u8]) -> Result<Event<'_>, Violation> {
     Ok(match opcode {
-        Opcode::Text if compressed => Event::Compressed(MessageKind::Text, payload),
-        Opcode::Binary if compressed => Event::Compressed(MessageKind::Binary, payload),
         Opcode::Text => Event::Text(utf8::whole(payload)?),
         Opcode::Binary => Event::Binary(payload),
         Opcode::Ping => Event::Ping(payload),
@@ -386,4 +388,13 @@ fn event(opcode: Opcode, payload: &[u8], compressed: bool) -> Result<Event<'_>, 
         Opcode::Close => Event::Close(close::parse(payload)?),
         Opcode::Continuation => unreachable!("a message has the opcode of its first frame"),
     })
+}
+
+#[cold]
+fn compressed(opcode: Opcode, payload: &[u8]) -> Event<'_> {
+    let kind = match opcode {
+        Opcode::Text => MessageKind::Text,
+        _ => MessageKind::Binary,
+    };
+    Event::Compressed(kind, payload)
 }

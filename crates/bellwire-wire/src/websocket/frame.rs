@@ -78,15 +78,10 @@ impl Header {
         let Some((&first, rest)) = bytes.split_first() else {
             return Ok(None);
         };
-        let reserved = first & RESERVED;
-        let compressed = may_compress && reserved == COMPRESSED;
-        if reserved != 0 && !compressed {
+        if first & RESERVED != 0 && !(may_compress && may_be_compressed(first)) {
             return Err(Violation::ReservedBits);
         }
         let opcode = Opcode::from_bits(first & 0x0f)?;
-        if compressed && !matches!(opcode, Opcode::Text | Opcode::Binary) {
-            return Err(Violation::ReservedBits);
-        }
         let fin = first & FIN != 0;
         if opcode.is_control() && !fin {
             return Err(Violation::ControlFragmented);
@@ -115,13 +110,21 @@ impl Header {
             Self {
                 opcode,
                 fin,
-                compressed,
+                compressed: first & COMPRESSED != 0,
                 payload_len,
                 mask,
             },
             bytes.len() - rest.len(),
         )))
     }
+}
+
+/// Whether the first byte, in which a reserved bit is set, is one of a compressed message.
+#[cold]
+fn may_be_compressed(first: u8) -> bool {
+    const TEXT: u8 = COMPRESSED | Opcode::Text as u8;
+    const BINARY: u8 = COMPRESSED | Opcode::Binary as u8;
+    matches!(first & !FIN, TEXT | BINARY)
 }
 
 /// Reads the length announced by `short` and, where it says so, by the bytes after it.
@@ -181,6 +184,7 @@ pub(super) fn mark_compressed(frame: &mut [u8]) {
 }
 
 /// Fills the first [`header_len`] bytes of `out` with a header without a mask.
+#[inline]
 pub(super) fn put_header(out: &mut [u8], opcode: Opcode, fin: bool, payload_len: usize) {
     out[0] = opcode as u8 | if fin { FIN } else { 0 };
     if let Ok(short @ 0..LENGTH_16) = u8::try_from(payload_len) {

@@ -11,12 +11,14 @@ pub(super) fn apply(payload: &mut [u8], key: [u8; 4]) -> [u8; 4] {
     for chunk in chunks {
         *chunk = (u64::from_ne_bytes(*chunk) ^ wide).to_ne_bytes();
     }
+    if tail.is_empty() {
+        return key;
+    }
     for (byte, key) in tail.iter_mut().zip(key.iter().cycle()) {
         *byte ^= key;
     }
-    let mut next = key;
-    next.rotate_left(tail.len() % 4);
-    next
+    let turn = [0, 8, 16, 24][tail.len() % 4];
+    u32::from_be_bytes(key).rotate_left(turn).to_be_bytes()
 }
 
 #[cfg(test)]
