@@ -193,6 +193,25 @@ fn an_idle_event_stream_on_a_shared_channel_costs_at_most_360_bytes() {
 }
 
 #[test]
+fn an_idle_websocket_with_compression_costs_no_more_than_one_without() {
+    let _turn = heavy();
+    raise_descriptor_limit();
+    let server = release()
+        .args(["--jwt-key", &jwt_key()])
+        .args(["--websocket-compression", "shared"])
+        .start();
+    let mut links = Vec::new();
+    let what = ("an idle compressed WebSocket on a shared channel", 360);
+    assert_each(&server, what, &LOOKS, |range| {
+        links.extend(range.map(|n| {
+            let request = User::with_shared_channel(n).websocket();
+            let offer = "permessage-deflate; client_max_window_bits";
+            open_stream(&server, &request.header("sec-websocket-extensions", offer))
+        }));
+    });
+}
+
+#[test]
 fn a_poll_that_was_held_three_times_costs_at_most_1024_bytes() {
     let _turn = heavy();
     for count in LOOKS {
