@@ -35,6 +35,7 @@ pub struct ServerBuilder {
     max_descriptors: Option<u64>,
     core: Option<usize>,
     certificate: Option<Arc<Certificate>>,
+    announced: Vec<u8>,
 }
 
 impl ServerBuilder {
@@ -73,6 +74,13 @@ impl ServerBuilder {
         self
     }
 
+    /// What its tunnel says before the encryption of each connection.
+    #[must_use]
+    pub fn announced(mut self, header: &[u8]) -> Self {
+        self.announced = header.to_vec();
+        self
+    }
+
     /// Keeps the child on one core.
     #[must_use]
     pub fn core(mut self, core: usize) -> Self {
@@ -103,7 +111,7 @@ impl ServerBuilder {
         let tunnel = self
             .certificate
             .as_ref()
-            .map(|certificate| Tunnel::start(listening, certificate));
+            .map(|certificate| Tunnel::start(listening, certificate, &self.announced));
         let address = tunnel.as_ref().map_or(listening, Tunnel::address);
         Server {
             admin: admin.map(|admin| if admin == listening { address } else { admin }),
@@ -270,6 +278,7 @@ impl Server {
             max_descriptors: None,
             core: None,
             certificate: env::var_os(ALL_OVER_TLS).map(|_| Arc::default()),
+            announced: Vec::new(),
         }
     }
 

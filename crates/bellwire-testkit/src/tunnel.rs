@@ -5,7 +5,7 @@
 use std::{fmt, io, net::SocketAddr, sync::Arc};
 
 use tokio::{
-    io::copy_bidirectional,
+    io::{AsyncWriteExt, copy_bidirectional},
     net::{TcpListener, TcpStream},
     runtime::{Builder, Runtime},
 };
@@ -26,12 +26,13 @@ pub struct Tunnel {
 }
 
 impl Tunnel {
-    /// Starts a tunnel on a free port of 127.0.0.1 to a server that shows this certificate.
+    /// Starts a tunnel on a free port of 127.0.0.1 to a server that shows this certificate. What
+    /// is `announced` goes before the encryption of each connection, as a balancer's header does.
     ///
     /// # Panics
     /// When the operating system has no port or no thread left.
     #[must_use]
-    pub fn start(upstream: SocketAddr, certificate: &Certificate) -> Self {
+    pub fn start(upstream: SocketAddr, certificate: &Certificate, announced: &[u8]) -> Self {
         let mut runtime = Builder::new_multi_thread();
         let runtime = runtime
             .worker_threads(1)
@@ -42,7 +43,8 @@ impl Tunnel {
             .block_on(TcpListener::bind("127.0.0.1:0"))
             .expect("a port is free");
         let address = listener.local_addr().expect("a listener has an address");
-        runtime.spawn(accept(listener, upstream, trusting(certificate)));
+        let announced = Arc::from(announced);
+        runtime.spawn(accept(listener, upstream, trusting(certificate), announced));
         Self {
             address,
             runtime: Some(runtime),
@@ -83,11 +85,16 @@ fn trusting(certificate: &Certificate) -> TlsConnector {
     TlsConnector::from(Arc::new(config))
 }
 
-async fn accept(listener: TcpListener, upstream: SocketAddr, connector: TlsConnector) {
+async fn accept(
+    listener: TcpListener,
+    upstream: SocketAddr,
+    connector: TlsConnector,
+    announced: Arc<[u8]>,
+) {
     while let Ok((client, _)) = listener.accept().await {
-        let connector = connector.clone();
+        let (connector, announced) = (connector.clone(), Arc::clone(&announced));
         // Either side's end is the other's, and there is nobody else to tell.
-        tokio::spawn(async move { pass(client, upstream, connector).await.ok() });
+        tokio::spawn(async move { pass(client, upstream, connector, &announced).await.ok() });
     }
 }
 
@@ -95,10 +102,12 @@ async fn pass(
     mut client: TcpStream,
     upstream: SocketAddr,
     connector: TlsConnector,
+    announced: &[u8],
 ) -> io::Result<()> {
     client.set_nodelay(true)?;
-    let server = TcpStream::connect(upstream).await?;
+    let mut server = TcpStream::connect(upstream).await?;
     server.set_nodelay(true)?;
+    server.write_all(announced).await?;
     let name = ServerName::from(upstream.ip());
     let mut server = connector.connect(name, server).await?;
     copy_bidirectional(&mut client, &mut server).await?;

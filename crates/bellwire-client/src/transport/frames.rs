@@ -1,5 +1,5 @@
 //! The frames of an open WebSocket: handshake, pings, the close handshake, compressed messages.
-//! Driven by [`super::websocket`], and by [`crate::conformance`] for test suites; knows nothing
+//! Driven by [`super::websocket`], and by `conformance` for test suites; knows nothing
 //! of what messages mean.
 
 use std::{io, mem};

@@ -1,11 +1,7 @@
 //! permessage-deflate on real sockets: what is agreed on, that a broadcast is compressed once,
 //! and what bombs and floods of fragments cost.
 
-use std::{
-    fs,
-    io::Write as _,
-    time::{Duration, Instant},
-};
+use std::{fs, io::Write as _, time::Instant};
 
 use bellwire_testkit::{
     http::{Link, Request},
@@ -433,5 +429,4 @@ fn assert_serves(server: &Server) {
             .as_array()
             .is_some_and(|all| all.len() == 1)
     });
-    assert!(Duration::ZERO < server.cpu_time());
 }

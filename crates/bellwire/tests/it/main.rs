@@ -66,9 +66,15 @@ struct Secured {
 
 /// A server that knows the tests' signing key and one API key with all scopes.
 fn secured(arguments: &[&str]) -> Secured {
+    secured_by(&binary(), arguments)
+}
+
+/// The same, described further.
+fn secured_by(builder: &ServerBuilder, arguments: &[&str]) -> Secured {
     let scopes = "publish:*,read:*,publish:@*,read:@*,manage,metrics";
     let key = credentials::api_key("allofall", scopes);
-    let server = binary()
+    let server = builder
+        .clone()
         .args(["--jwt-key", &jwt_key(), "--api-key", &key.line])
         .args(arguments)
         .start();

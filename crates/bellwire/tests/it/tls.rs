@@ -105,7 +105,7 @@ fn a_renewed_certificate_is_shown_and_no_connection_is_lost() {
     assert!(shows(&server, &renewed));
 
     // Publishing takes a tunnel that trusts the new one; the stream's old connection lives on.
-    let tunnel = Tunnel::start(server.listening(), certificate);
+    let tunnel = Tunnel::start(server.listening(), certificate, b"");
     let answer = Request::post("/v1/channels/news", "1").send(tunnel.address());
     assert_eq!(answer.status(), 200);
     assert_eq!(stream.message()["data"], 1);
@@ -189,7 +189,7 @@ fn whatever_comes_in_place_of_records_ends_the_connection() {
 fn streams_cut_inside_of_records_resume_without_loss() {
     let server = dev_tls();
     let proxy = Proxy::start(server.listening());
-    let tunnel = Tunnel::start(proxy.address(), server.certificate());
+    let tunnel = Tunnel::start(proxy.address(), server.certificate(), b"");
     for transport in Transport::ALL {
         let channel = format!("cut:{transport:?}");
         let mut sent = 0;

@@ -11,7 +11,7 @@ use bellwire_testkit::{
 };
 
 use super::{STRANGER, behind_a_proxy, stream};
-use crate::{Secured, binary};
+use crate::{Secured, binary, secured_by};
 
 const V1: &[u8] = b"PROXY TCP4 203.0.113.9 198.51.100.1 4711 443\r\n";
 
@@ -62,6 +62,18 @@ fn both_versions_name_the_client() {
     let mut refused = begun(&secured, &v2(0x21, &[]));
     refused.send(&stream("/v1/ws"));
     assert_eq!(refused.answer().status(), 429, "the third of its address");
+}
+
+#[test]
+fn the_header_comes_before_encryption() {
+    let arguments = ["--proxy-protocol", "--trusted-proxy", "127.0.0.1"];
+    let secured = secured_by(&binary().tls().announced(V1), &arguments);
+    let mut link = Link::connect(secured.server.address());
+    link.send(&stream("/v1/poll"));
+    assert_eq!(link.answer().status(), 200);
+    link.send(&stream("/v1/ws"));
+    assert_eq!(link.head().status, 101);
+    secured.await_addresses(&["203.0.113.9"]);
 }
 
 #[test]

@@ -73,24 +73,33 @@ impl Client {
     }
 
     pub(super) async fn get(&self, path: &str) -> Answer {
-        self.ask("GET", path, None).await.unwrap()
+        self.get_with(path, &[]).await
+    }
+
+    pub(super) async fn get_with(&self, path: &str, headers: &[(&str, &str)]) -> Answer {
+        self.ask("GET", path, headers, None).await.unwrap()
     }
 
     pub(super) async fn post(&self, path: &str, body: impl Into<Bytes>) -> Answer {
-        self.ask("POST", path, Some(body.into())).await.unwrap()
+        self.ask("POST", path, &[], Some(body.into()))
+            .await
+            .unwrap()
     }
 
     pub(super) async fn ask(
         &self,
         method: &str,
         path: &str,
+        headers: &[(&str, &str)],
         body: Option<Bytes>,
     ) -> Result<Answer, h2::Error> {
-        let request = Request::builder()
+        let mut request = Request::builder()
             .method(method)
-            .uri(format!("http://{}{path}", self.address))
-            .body(())
-            .unwrap();
+            .uri(format!("http://{}{path}", self.address));
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let request = request.body(()).unwrap();
         let mut requests = soon("a free stream", self.requests.clone().ready()).await?;
         let (answer, mut sending) = requests.send_request(request, body.is_none())?;
         if let Some(body) = body {

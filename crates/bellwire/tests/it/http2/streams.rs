@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use bellwire_testkit::{
+    credentials::token,
     http::Request,
     raw::{Sse, Stream as _, Wish},
     wait,
@@ -14,7 +15,7 @@ use super::{
     client::{Client, run, soon, within},
     dev_http2,
 };
-use crate::{publish, say};
+use crate::{publish, say, secured};
 
 #[test]
 fn streams_polls_and_publishing_share_a_connection() {
@@ -45,6 +46,38 @@ fn streams_polls_and_publishing_share_a_connection() {
         publish(&server, "news", &"second".into());
         events.until("second").await;
         posted.until("second").await;
+    });
+}
+
+#[test]
+fn streams_take_the_places_of_the_clients_for_whom_a_proxy_opens_them() {
+    let secured = secured(&[
+        "--http2-cleartext",
+        "--trusted-proxy",
+        "127.0.0.1",
+        "--limits-max-connections-per-address",
+        "1",
+    ]);
+    let bearer = format!("Bearer {}", token("ann", &json!({"subscribe": ["news"]})));
+    run(async {
+        let proxy = Client::connect(secured.server.address()).await;
+        // Whether the stream has opened: one for whom there is no room is told when to come back.
+        let open = async |client: &str| {
+            let headers = [("authorization", &*bearer), ("x-forwarded-for", client)];
+            let mut body = proxy.get_with("/v1/sse?channel=news", &headers).await.body;
+            body.until("\n\n").await;
+            body.text.contains("event: hello").then_some(body)
+        };
+        let first = open("203.0.113.1").await;
+        assert!(first.is_some());
+        assert!(open("203.0.113.1").await.is_none());
+        let other = open("203.0.113.2").await;
+        assert!(other.is_some());
+        drop(first);
+        soon("the place of the stream that was left", async {
+            while open("203.0.113.1").await.is_none() {}
+        })
+        .await;
     });
 }
 
