@@ -8,7 +8,8 @@ import { fileURLToPath } from "node:url";
 
 /**
  * Properties that only the client's own parts have of each other, and that no type of the package
- * shows; a bundle may call them as it likes. None is the name of anything in a platform.
+ * shows; a bundle may call them as it likes, those that a platform uses too included: nothing of
+ * the platform's is asked for any of them.
  */
 const OWN = [
   "again", "better", "block", "ranked", "talking", "unblock", "usable",
@@ -30,10 +31,15 @@ export async function bundle(...entries) {
     write: false,
   });
   const [{ text }] = outputFiles;
-  const properties = { regex: new RegExp(`^(${OWN.join("|")})$`) };
+  const properties = { regex: new RegExp(`^(${OWN.join("|")})$`), builtins: true };
   const { code } = await minify(text, { module: true, ecma: 2022, compress: { passes: 3 }, mangle: { properties } });
-  // One finds what the other leaves.
-  const smaller = uglify.minify(code, { module: true, compress: { passes: 4 }, mangle: { toplevel: true } });
+  // One finds what the other leaves; the names of the first, where they can stay, pack better.
+  const smaller = uglify.minify(code, {
+    module: true,
+    rename: false,
+    compress: { passes: 4 },
+    mangle: { toplevel: true },
+  });
   if (smaller.error) throw smaller.error;
   return smaller.code;
 }

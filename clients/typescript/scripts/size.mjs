@@ -5,7 +5,7 @@ import { gzipSync } from "node:zlib";
 import { bundle } from "./bundle.mjs";
 
 /** In bytes, gzipped: all three transports, and every entry together. */
-const CORE_LIMIT = 6_100;
+const CORE_LIMIT = 6_000;
 const WHOLE_LIMIT = 12_000;
 const CORE = "index.js";
 const OTHERS = ["shared.js", "react.js", "testing.js", "transports/event-source.js"];

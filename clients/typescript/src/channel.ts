@@ -39,7 +39,7 @@ export function createFeed(name: string, host: Host): Feed {
 
   async function* messages({ signal }: ListenOptions = {}): AsyncIterableIterator<Message<never>> {
     const unread: Message<never>[] = [];
-    const ended = AbortSignal.any(signal ? [signal, host.closed] : [host.closed]);
+    const ended = AbortSignal.any([host.closed, signal ?? host.closed]);
     let wake = (): void => {};
     const off = on("*", (_, message: Message<never>) => {
       if (unread.push(message) > MAX_UNREAD) off();
@@ -71,7 +71,7 @@ export function createFeed(name: string, host: Host): Feed {
     listened,
     tell(word, said) {
       if (word === "message") {
-        const message = messageOf(said as Envelope, lost);
+        const message = { ...messageOf(said as Envelope), ...(lost && { gap: lost }) };
         lost = undefined;
         emit(message.event ?? word, message.data, message);
         emit("*", message.data, message);
@@ -84,9 +84,9 @@ export function createFeed(name: string, host: Host): Feed {
 }
 
 /** An envelope as users get it, its bytes as bytes. */
-export function messageOf({ base64, ...envelope }: Envelope, gap?: Gap): Message {
+export function messageOf({ base64, ...envelope }: Envelope): Message {
   if (base64) envelope.data = Uint8Array.from(atob(base64), (char) => char.charCodeAt(0));
-  return { data: undefined, ...envelope, ...(gap && { gap }) };
+  return { data: undefined, ...envelope };
 }
 
 function payload(data: unknown): Pick<Draft, "data" | "base64"> {

@@ -1,6 +1,7 @@
 // Which transport to use: the simplest that fits, of those that this network lets through. Used by
 // the connection. The verdicts outlive the page, in this browser and for this server.
 
+import { tryTo } from "./try-to.js";
 import type { TransportName } from "./types.js";
 
 /** How long a blocked transport is left alone at first and at most, in ms. */
@@ -39,10 +40,10 @@ export function createChooser(
   supported: (name: TransportName) => boolean,
   key: string,
 ): Chooser {
-  let verdicts: Verdicts = {};
-  // A page that may not store anything only tries once more than others.
-  const save = (): void => attempt(() => localStorage.setItem(key, JSON.stringify(verdicts)));
-  attempt(() => (verdicts = JSON.parse(localStorage.getItem(key) ?? "{}") as Verdicts));
+  // Without a storage, or with a full or foreign one, nothing is remembered; such a page only tries
+  // once more than others.
+  let verdicts = tryTo(() => JSON.parse(localStorage.getItem(key)!) as Verdicts) ?? {};
+  const save = (): void => tryTo(() => localStorage.setItem(key, JSON.stringify(verdicts)));
 
   /** A clock that was set back must not block for longer than a verdict can. */
   const left = (name: TransportName): number => {
@@ -69,15 +70,7 @@ export function createChooser(
       const all = chooser.usable();
       return all.slice(0, all.indexOf(name));
     },
-    again: (name) => Math.min(Infinity, ...chooser.better(name).map(left)),
+    again: (name) => Math.min(...chooser.better(name).map(left)),
   };
   return chooser;
-}
-
-function attempt(act: () => void): void {
-  try {
-    act();
-  } catch {
-    // Without a storage, or with a full or foreign one, nothing is remembered.
-  }
 }

@@ -75,8 +75,9 @@ export function bellwire(url: string | URL, options: Options = {}): Live {
       const response = await ask("publish", {}, { method: "POST", body: JSON.stringify(drafts), signal });
       return (await response.json()) as Outcome[];
     } catch (thrown) {
-      const { fate = "failed", code, detail, status, wait } = thrown as BellwireError & Partial<Loss> & { detail: string };
-      return drafts.map(() => ({ error: { code: credentials.isFinal(fate) ? code : "unavailable", detail, status, wait } }));
+      const error = thrown as BellwireError & Partial<Loss> & { detail: string };
+      const code = credentials.isFinal(error.fate ?? "failed") ? error.code : "unavailable";
+      return drafts.map(() => ({ error: { ...error, code } }));
     }
   }, connection.publish);
 
@@ -86,14 +87,6 @@ export function bellwire(url: string | URL, options: Options = {}): Live {
     chooser.talking = false;
     connection.settle();
   });
-  const talk = (bytes: boolean): void => {
-    const [first, second] = spoken;
-    spoken = [second!, Date.now()];
-    chooser.talking ||= bytes || Date.now() - first! < TALK_WITHIN;
-    if (!chooser.talking) return;
-    silence(TALK_OVER);
-    connection.settle();
-  };
 
   /** Changes of one moment become one change of the connection. */
   const settling = createTimer(() => {
@@ -113,15 +106,20 @@ export function bellwire(url: string | URL, options: Options = {}): Live {
     changed: () => settling(0),
     async publish(draft, signal) {
       if (closed.aborted) throw new BellwireError("closed");
-      const receipt = uplink.publish(draft, signal);
-      talk(!!draft.base64);
-      return receipt;
+      const [first, second] = spoken;
+      spoken = [second!, Date.now()];
+      chooser.talking ||= !!draft.base64 || Date.now() - first! < TALK_WITHIN;
+      if (chooser.talking) {
+        silence(TALK_OVER);
+        connection.settle();
+      }
+      return uplink.publish(draft, signal);
     },
     async history(channel, { signal, ...asked }) {
       const path = `channels/${encodeURIComponent(channel)}/history`;
-      const response = await ask(path, asked as Record<string, string>, signal ? { signal } : {});
+      const response = await ask(path, asked as Record<string, string>, { signal } as RequestInit);
       const page = (await response.json()) as History & { messages: Envelope[] };
-      return { ...page, messages: page.messages.map((envelope) => messageOf(envelope)) };
+      return { ...page, messages: page.messages.map(messageOf) };
     },
   };
 

@@ -72,7 +72,7 @@ export function createConnection(
   const { now } = Date;
   const positions = createPositions();
   let state = { current: "idle", previous: "idle", reason: "" } as State;
-  let wanted: readonly string[] = [];
+  const wanted = new Set<string>();
   let used: Active | undefined;
   let next: Active | undefined;
   let heartbeat = HEARTBEAT;
@@ -107,15 +107,17 @@ export function createConnection(
   const rest = (current: StateName, reason: string): void => {
     drop(used);
     drop(next);
-    for (const timer of [retry, again, renewal]) timer();
+    retry();
+    again();
+    renewal();
     given.clear();
     become(current, reason);
   };
 
   const settle = (): void => {
     if (state.current === "closed") return;
-    if (!wanted.length) return rest("idle", "");
-    const channels = positions.together(wanted);
+    if (!wanted.size) return rest("idle", "");
+    const channels = positions.together([...wanted]);
     if (!used) return void (state.current === "waiting" || open(pick()));
     const { transport, link } = used;
     const target = used.greeted ? chooser.ranked()[0] : transport;
@@ -132,7 +134,7 @@ export function createConnection(
 
   /** Opens a link: the next one where one is in use, else the one to use. */
   const open = async (transport: TransportName = "poll"): Promise<void> => {
-    const channels = positions.together(wanted);
+    const channels = positions.together([...wanted]);
     const until = now() + PATIENCE * Math.min(4, rounds + 1);
     const active: Active = { transport, channels, heard: now(), until, timer: createTimer(() => watch(active)) };
     if (used?.greeted) {
@@ -288,11 +290,11 @@ export function createConnection(
     },
     want(channel, since) {
       positions.want(channel, since);
-      wanted = [...wanted, channel];
+      wanted.add(channel);
     },
     unwant(channel) {
       positions.unwant(channel);
-      wanted = wanted.filter((name) => name !== channel);
+      wanted.delete(channel);
     },
     settle,
     publish: () => (used?.greeted && used.link?.publish) as Link["publish"],

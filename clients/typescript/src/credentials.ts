@@ -3,6 +3,7 @@
 
 import { decode } from "./positions.js";
 import type { Fate } from "./transports/link.js";
+import { tryTo } from "./try-to.js";
 import type { TokenSource } from "./types.js";
 
 /** A token is renewed when so much of its life is over. */
@@ -45,10 +46,6 @@ export function createCredentials(source: TokenSource | undefined): Credentials 
 
 /** When a JWT expires, by its own word, in ms since the epoch; the server judges for itself. */
 function expiry(token: string | undefined): number {
-  try {
-    const { exp } = JSON.parse(decode(token!.split(".")[1]!)) as { exp: number };
-    return exp * 1_000 || Infinity;
-  } catch {
-    return Infinity;
-  }
+  const { exp = Infinity } = tryTo(() => JSON.parse(decode(token!.split(".")[1]!)) as { exp?: number }) ?? {};
+  return exp * 1_000 || Infinity;
 }

@@ -3,6 +3,8 @@
 //
 // Keyed by the channel hash that ids carry, so the segments of a cursor need no names.
 
+import { tryTo } from "./try-to.js";
+
 /** The part of an id that tells the channel: the version and 60 of the hash's 64 bits. */
 const keyOf = (id: string): string => id.slice(0, 11);
 /** A cursor's ids; its words are shorter than a key. */
@@ -13,16 +15,12 @@ export function decode(text: string): string {
   return atob(text.replace(/-/g, "+").replace(/_/g, "/"));
 }
 
-/** An id's epoch, nothing where the id is of an unknown version, and its offset. */
-function place(id: string): [epoch?: string | false, offset?: number] {
-  try {
-    let offset = 0;
-    const bytes = decode(id.slice(1));
-    for (let n = bytes.length; n-- > 12; ) offset = offset * 128 + (bytes.charCodeAt(n) & 127);
-    return [id[0] === "1" && bytes.slice(8, 12), offset];
-  } catch {
-    return [];
-  }
+/** An id's epoch, nothing where the id is none or of an unknown version, and its offset. */
+function place(id: string): [epoch: string | false, offset: number] {
+  let offset = 0;
+  const bytes = tryTo(() => decode(id.slice(1))) ?? "";
+  for (let n = bytes.length; n-- > 12; ) offset = offset * 128 + (bytes.charCodeAt(n) & 127);
+  return [id[0] === "1" && bytes.slice(8, 12), offset];
 }
 
 /** Whether a reader at `mark` has had `id`. */
@@ -30,7 +28,7 @@ function covers(mark: string, id: string): boolean {
   const [epoch, offset] = place(mark);
   const [other, otherOffset] = place(id);
   if (!epoch || !other) return mark === id;
-  return epoch === other && epoch !== "\0\0\0\0" && otherOffset! <= offset!;
+  return epoch === other && epoch !== "\0\0\0\0" && otherOffset <= offset;
 }
 
 export interface Positions {
@@ -84,7 +82,7 @@ export function createPositions(): Positions {
       else fresh.set(channel, since);
     },
     unwant(channel) {
-      marks.delete(keys.get(channel) ?? "");
+      marks.delete(keys.get(channel)!);
       keys.delete(channel);
       fresh.delete(channel);
     },
@@ -94,7 +92,7 @@ export function createPositions(): Positions {
     },
     cursor(channels) {
       const words = channels.flatMap((channel) => fresh.get(channel) ?? []);
-      const known = channels.flatMap((channel) => marks.get(keys.get(channel) ?? "") ?? []);
+      const known = channels.flatMap((channel) => marks.get(keys.get(channel)!) ?? []);
       // A channel that nothing was heard of since it began has a mark, but its key is not known.
       const ids = words.length + known.length < channels.length ? marks.values() : known;
       return [...words.slice(0, 1), ...ids].join(".");

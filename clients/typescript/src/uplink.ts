@@ -68,10 +68,10 @@ export function createUplink(post: Send, direct: () => Link["publish"]): Uplink 
     for (const item of batch) item.sent = true;
     const outcomes = await by(batch.map(({ draft }) => draft));
     posting = false;
-    for (const [nth, item] of batch.entries()) {
+    batch.forEach((item, nth) => {
       item.sent = false;
       if (outcomes[nth]) take(item, outcomes[nth]);
-    }
+    });
     pump();
   };
 

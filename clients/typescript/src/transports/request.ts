@@ -31,24 +31,24 @@ export async function request(
   init: RequestInit,
 ): Promise<Response> {
   if (`${query}`.length > MAX_QUERY) {
-    init.method = "POST";
-    init.body = JSON.stringify({ channels: query.getAll("channel"), cursor: query.get("cursor") });
+    init = { ...init, method: "POST", body: JSON.stringify({ channels: query.getAll("channel"), cursor: query.get("cursor") }) };
     query.delete("channel");
     query.delete("cursor");
   }
   const { fetch, credentials } = platform;
   const headers: HeadersInit = token ? { authorization: `Bearer ${token}` } : {};
   const response = await fetch(urlOf(platform, path, query), { cache: "no-store", credentials: credentials!, headers, ...init });
-  const { status } = response;
+  const { status, headers: given } = response;
   if (status === 200) return response;
-  const fate = status > 428 ? "busy" : "status";
-  let problem = { fate: fate as Fate, code: fate as string, detail: `${status}` };
-  if (/problem/.test(`${response.headers.get("content-type")}`)) {
-    problem = (await response.json()) as typeof problem;
-    problem.fate = fateOf(problem.code);
+  let fate: Fate = status > 428 ? "busy" : "status";
+  let code: string = fate;
+  let detail = `${status}`;
+  if (/problem/.test(given.get("content-type")!)) {
+    ({ code, detail } = (await response.json()) as { code: string; detail: string });
+    fate = fateOf(code);
   }
-  const wait = Number(response.headers.get("retry-after")) * 1_000 || 0;
-  throw Object.assign(new BellwireError(problem.code, problem.detail, status), problem, { wait });
+  const wait = +given.get("retry-after")! * 1_000 || 0;
+  throw Object.assign(new BellwireError(code, detail, status), { fate, detail, wait });
 }
 
 /** The fate that a code of the protocol means. */

@@ -10,7 +10,7 @@ export const SSE_PARAMETERS = { ids: "own", heartbeat: "visible" };
 export const openSse: Open = (platform, attempt, sink) =>
   runLink(platform, attempt, sink, "sse", async (ask) => {
     const { headers, body } = await ask(SSE_PARAMETERS);
-    if (!/event-stream/.test(`${headers.get("content-type")}`)) return sink.lost("status");
+    if (!/event-stream/.test(headers.get("content-type")!)) return sink.lost("status");
     let retry: number | undefined;
     const feed = createParser({
       event(name, data) {

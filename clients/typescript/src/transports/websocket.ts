@@ -4,7 +4,7 @@ import type { Receipt } from "../types.js";
 import type { Fate, Hello, Open, Refused } from "./link.js";
 import { queryOf, urlOf } from "./request.js";
 
-type Reply = Partial<Refused> & Record<string, { cursor?: string } | undefined>;
+type Reply = Partial<Refused> & { subscribe?: { cursor: string }; publish?: Receipt };
 /** A reply, an envelope, or a word with its payload. */
 type Said = Record<string, unknown> & { req?: number; hello?: Hello; bye?: unknown; channel?: string };
 
@@ -14,17 +14,17 @@ export const openWebSocket: Open = (platform, attempt, sink) => {
   url.protocol = url.protocol.replace("http", "ws");
   const socket = new platform.WebSocket(url);
 
-  const waiting = new Map<number, (reply?: Reply) => void>();
+  const waiting = new Map<number, (reply: Reply) => void>();
   const attached = new Set<string>();
   let requests = 0;
   let heartbeat_ms: number | undefined;
   /** Whether what comes may be of the inbox from latest, and so is not to be heard. */
   let deaf = false;
 
-  /** Resolves with nothing where no reply can come. `seen` is called before what follows the reply. */
-  const command = (name: string, body: object, seen?: () => void): Promise<Reply | undefined> =>
+  /** The reply is empty where none can come. `seen` is called before what follows the reply. */
+  const command = (name: string, body: object, seen?: () => void): Promise<Reply> =>
     new Promise((resolve) => {
-      if (socket.readyState !== 1) return resolve(undefined);
+      if (socket.readyState !== 1) return resolve({});
       waiting.set(++requests, (reply) => {
         seen?.();
         resolve(reply);
@@ -33,21 +33,21 @@ export const openWebSocket: Open = (platform, attempt, sink) => {
     });
   const subscribe = async (channel: string): Promise<string | undefined> => {
     attached.add(channel);
-    const reply = await command("subscribe", { channel, cursor: attempt.cursor([channel]) });
-    if (reply?.error) {
+    const { error, subscribe } = await command("subscribe", { channel, cursor: attempt.cursor([channel]) });
+    if (error) {
       attached.delete(channel);
-      sink.say("denied", { channel, check: reply.error.code, detail: reply.error.detail });
+      sink.say("denied", { channel, check: error.code, detail: error.detail });
     }
-    return reply?.["subscribe"]?.cursor;
+    return subscribe?.cursor;
   };
   const renew = async (token: string): Promise<void> => {
-    const reply = await command("auth", { token });
-    if (reply?.error) lose("token", reply.error.detail);
+    const { error } = await command("auth", { token });
+    if (error) lose("token", error.detail);
   };
   const close = (): void => {
     socket.onclose = socket.onerror = socket.onmessage = null;
     socket.close();
-    for (const resolve of waiting.values()) resolve();
+    for (const resolve of waiting.values()) resolve({});
   };
   const lose = (fate: Fate, detail: unknown): void => {
     close();
@@ -75,8 +75,7 @@ export const openWebSocket: Open = (platform, attempt, sink) => {
         waiting.get(said.req)?.(said as Reply);
         waiting.delete(said.req);
       } else if (said.hello) ({ heartbeat_ms } = said.hello);
-      else if (said.bye) sink.say("bye", said.bye);
-      else if (!deaf) {
+      else if (!deaf || said.bye) {
         if (said.channel) sink.say("message", said);
         else for (const word in said) sink.say(word, said[word]);
       }
@@ -102,7 +101,7 @@ export const openWebSocket: Open = (platform, attempt, sink) => {
     },
     async publish(draft) {
       const reply = await command("publish", draft);
-      return reply?.error ? (reply as Refused) : (reply?.["publish"] as Receipt | undefined);
+      return reply.error ? (reply as Refused) : (reply.publish as Receipt | undefined);
     },
   };
 };
