@@ -2,7 +2,7 @@
 
 use std::{
     collections::VecDeque,
-    io::{ErrorKind, Read, Write},
+    io::{self, ErrorKind, Read, Write},
     net::{Shutdown, TcpStream},
 };
 
@@ -66,7 +66,17 @@ impl Line {
     /// Whether it must be connected anew before it sends again: a server may have closed it while
     /// it was idle.
     pub(super) fn is_spent(&self) -> bool {
-        self.spent || (self.under_way.is_empty() && matches!(self.stream.peek(&mut [0]), Ok(0)))
+        self.spent || (self.under_way.is_empty() && self.is_given_up(&self.stream.peek(&mut [0])))
+    }
+
+    /// Whether what was read while nothing was under way is a server's goodbye: an end, a reset, or
+    /// the answer to a request that it did not get in time.
+    fn is_given_up(&self, read: &io::Result<usize>) -> bool {
+        match read {
+            Ok(0) => true,
+            Ok(_) => matches!(self.kind, Kind::Requests(_)),
+            Err(error) => error.kind() != ErrorKind::WouldBlock,
+        }
     }
 
     pub(super) fn has_room(&self) -> bool {
@@ -123,13 +133,14 @@ impl Line {
     ) -> Result<usize> {
         let mut buffer = [0; BUFFER];
         let mut stream = &self.stream;
-        let count = match stream.read(&mut buffer) {
-            // Servers close publishers that were idle for long.
-            Ok(0) if self.under_way.is_empty() => {
-                self.spent = true;
-                self.stream.shutdown(Shutdown::Both).ok();
-                return Ok(0);
-            }
+        let read = stream.read(&mut buffer);
+        // Servers close publishers that were idle for long.
+        if self.under_way.is_empty() && self.is_given_up(&read) {
+            self.spent = true;
+            self.stream.shutdown(Shutdown::Both).ok();
+            return Ok(0);
+        }
+        let count = match read {
             Ok(0) => bail!("the server closed a publisher's connection"),
             Ok(count) => count,
             Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(0),
