@@ -74,10 +74,8 @@ fn streams_take_the_places_of_the_clients_for_whom_a_proxy_opens_them() {
         let other = open("203.0.113.2").await;
         assert!(other.is_some());
         drop(first);
-        soon("the place of the stream that was left", async {
-            while open("203.0.113.1").await.is_none() {}
-        })
-        .await;
+        let reopened = async { while open("203.0.113.1").await.is_none() {} };
+        soon("the place of the stream that was left", Box::pin(reopened)).await;
     });
 }
 
