@@ -152,7 +152,8 @@ impl<S: Sockets> Shard<S> {
             entry.pass.head = entry.head;
             entry.pass.laggards = false;
         }
-        let left = entry.subscribers.len() - entry.pass.at as usize;
+        // Those who left within the pass may have made the list shorter than it had come.
+        let left = entry.subscribers.len().saturating_sub(entry.pass.at as usize);
         let quantum = if left.div_ceil(2) <= quantum {
             left
         } else {

@@ -259,23 +259,27 @@ fn tcp_memory() -> u64 {
     pages.trim().parse::<u64>().expect("a number") * rustix::param::page_size() as u64
 }
 
+/// Streams of the channel `flood` that were greeted, for which the kernel keeps little.
+pub(crate) fn stopped_readers(server: &Server, count: usize) -> Vec<Sse> {
+    let open = || {
+        let wish = Wish {
+            receive_buffer: Some(8 << 10),
+            ..Wish::to(["flood"])
+        };
+        let mut stream = Sse::open(server.address(), &wish).unwrap();
+        stream.hello();
+        stream
+    };
+    std::iter::repeat_with(open).take(count).collect()
+}
+
 #[test]
 fn a_thousand_stopped_readers_hold_little_kernel_memory() {
     let _turn = crate::heavy();
     let server = dev_with(&["--heartbeat", "10min"]);
     raise_descriptor_limit();
     let before = tcp_memory();
-    let streams: Vec<Sse> = (0..1_000)
-        .map(|_| {
-            let wish = Wish {
-                receive_buffer: Some(8 << 10),
-                ..Wish::to(["flood"])
-            };
-            let mut stream = Sse::open(server.address(), &wish).unwrap();
-            stream.hello();
-            stream
-        })
-        .collect();
+    let streams = stopped_readers(&server, 1_000);
     let filler = "x".repeat(16 << 10);
     let mut link = Link::connect(server.address());
     let mut peak = 0;

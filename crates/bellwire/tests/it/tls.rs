@@ -19,7 +19,7 @@ use bellwire_testkit::{
     wait::{self, SOON},
 };
 
-use crate::{binary, numbers, publish, publish_numbers, say};
+use crate::{binary, numbers, publish, publish_numbers, say, slow_consumers::stopped_readers};
 
 fn dev_tls() -> Server {
     binary().args(["--dev"]).tls().start()
@@ -230,17 +230,7 @@ fn readers_that_stop_cost_one_record_each_and_nobody_else_anything() {
     let mut reader = Sse::open(server.address(), &Wish::to(["flood"])).unwrap();
     reader.hello();
     // Their tunnel passes nothing on once they do not read.
-    let stopped: Vec<Sse> = (0..STOPPED)
-        .map(|_| {
-            let wish = Wish {
-                receive_buffer: Some(8 << 10),
-                ..Wish::to(["flood"])
-            };
-            let mut stream = Sse::open(server.address(), &wish).unwrap();
-            stream.hello();
-            stream
-        })
-        .collect();
+    let stopped = stopped_readers(&server, STOPPED);
     let filler = "x".repeat(32 << 10);
     let before = server.resident_bytes();
     let mut peak = 0;
