@@ -153,7 +153,10 @@ impl<S: Sockets> Shard<S> {
             entry.pass.laggards = false;
         }
         // Those who left within the pass may have made the list shorter than it had come.
-        let left = entry.subscribers.len().saturating_sub(entry.pass.at as usize);
+        let left = entry
+            .subscribers
+            .len()
+            .saturating_sub(entry.pass.at as usize);
         let quantum = if left.div_ceil(2) <= quantum {
             left
         } else {

@@ -2,5 +2,9 @@
 
 mod attach_model;
 mod corpus;
+mod crowd;
 mod engine;
 mod sim;
+
+#[path = "../sinks/mod.rs"]
+mod sinks;
