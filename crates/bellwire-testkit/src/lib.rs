@@ -2,6 +2,7 @@
 //! `bellwire-client`, and proxies: a real one, and one that breaks connections on demand. Dev only; it must not know
 //! how the server is built, only what it promises on the wire.
 
+mod between;
 pub mod certificate;
 pub mod checker;
 pub mod credentials;

@@ -19,10 +19,11 @@ use tokio::{
         TcpListener, TcpStream,
         tcp::{OwnedReadHalf, OwnedWriteHalf},
     },
-    runtime::{Builder, Runtime},
     sync::{broadcast, watch},
     time::sleep,
 };
+
+use crate::between::Between;
 
 /// Bytes that are passed on at once.
 const PIECE: usize = 16 << 10;
@@ -71,9 +72,8 @@ struct Shared {
 /// A running proxy; it stops when dropped.
 #[derive(Debug)]
 pub struct Proxy {
-    address: SocketAddr,
     shared: Arc<Shared>,
-    runtime: Option<Runtime>,
+    between: Between,
 }
 
 impl Proxy {
@@ -83,16 +83,6 @@ impl Proxy {
     /// When the operating system has no port or no thread left.
     #[must_use]
     pub fn start(upstream: SocketAddr) -> Self {
-        let mut runtime = Builder::new_multi_thread();
-        let runtime = runtime
-            .worker_threads(1)
-            .enable_all()
-            .build()
-            .expect("a thread is free");
-        let listener = runtime
-            .block_on(TcpListener::bind("127.0.0.1:0"))
-            .expect("a port is free");
-        let address = listener.local_addr().expect("a listener has an address");
         let shared = Arc::new(Shared {
             upstream,
             rules: watch::Sender::default(),
@@ -101,18 +91,14 @@ impl Proxy {
             open: AtomicUsize::new(0),
             bytes_down: AtomicUsize::new(0),
         });
-        runtime.spawn(accept(listener, Arc::clone(&shared)));
-        Self {
-            address,
-            shared,
-            runtime: Some(runtime),
-        }
+        let between = Between::start(|listener| accept(listener, Arc::clone(&shared)));
+        Self { shared, between }
     }
 
     /// Where clients connect.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
-        self.address
+        self.between.address
     }
 
     /// Sets what is done to connections from now on, open ones included.
@@ -147,14 +133,6 @@ impl Proxy {
     #[must_use]
     pub fn bytes_down(&self) -> usize {
         self.shared.bytes_down.load(Ordering::SeqCst)
-    }
-}
-
-impl Drop for Proxy {
-    fn drop(&mut self) {
-        if let Some(runtime) = self.runtime.take() {
-            runtime.shutdown_background();
-        }
     }
 }
 

@@ -7,7 +7,6 @@ use std::{fmt, io, net::SocketAddr, sync::Arc};
 use tokio::{
     io::{AsyncWriteExt, copy_bidirectional},
     net::{TcpListener, TcpStream},
-    runtime::{Builder, Runtime},
 };
 use tokio_rustls::{
     TlsConnector,
@@ -17,13 +16,10 @@ use tokio_rustls::{
     },
 };
 
-use crate::certificate::Certificate;
+use crate::{between::Between, certificate::Certificate};
 
 /// A running tunnel; it stops when dropped.
-pub struct Tunnel {
-    address: SocketAddr,
-    runtime: Option<Runtime>,
-}
+pub struct Tunnel(Between);
 
 impl Tunnel {
     /// Starts a tunnel on a free port of 127.0.0.1 to a server that shows this certificate. What
@@ -33,43 +29,22 @@ impl Tunnel {
     /// When the operating system has no port or no thread left.
     #[must_use]
     pub fn start(upstream: SocketAddr, certificate: &Certificate, announced: &[u8]) -> Self {
-        let mut runtime = Builder::new_multi_thread();
-        let runtime = runtime
-            .worker_threads(1)
-            .enable_all()
-            .build()
-            .expect("a thread is free");
-        let listener = runtime
-            .block_on(TcpListener::bind("127.0.0.1:0"))
-            .expect("a port is free");
-        let address = listener.local_addr().expect("a listener has an address");
-        let announced = Arc::from(announced);
-        runtime.spawn(accept(listener, upstream, trusting(certificate), announced));
-        Self {
-            address,
-            runtime: Some(runtime),
-        }
+        let (connector, announced) = (trusting(certificate), Arc::from(announced));
+        let serve = |listener| accept(listener, upstream, connector, announced);
+        Self(Between::start(serve))
     }
 
     /// Where clients connect.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
-        self.address
-    }
-}
-
-impl Drop for Tunnel {
-    fn drop(&mut self) {
-        if let Some(runtime) = self.runtime.take() {
-            runtime.shutdown_background();
-        }
+        self.0.address
     }
 }
 
 impl fmt::Debug for Tunnel {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Tunnel")
-            .field("address", &self.address)
+            .field("address", &self.0.address)
             .finish_non_exhaustive()
     }
 }
