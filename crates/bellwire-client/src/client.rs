@@ -22,6 +22,7 @@ pub struct Client {
 /// Settings of a [`Client`].
 pub struct ClientBuilder {
     url: String,
+    ca: Option<Vec<u8>>,
     credential: Arc<dyn Fn() -> Option<String> + Send + Sync>,
 }
 
@@ -52,13 +53,20 @@ impl ClientBuilder {
         self
     }
 
-    /// The client. Nothing is sent yet.
+    /// Trusts the authorities in this PEM, besides the system's, to vouch for a server at an
+    /// `https` URL.
+    #[must_use]
+    pub fn ca(mut self, pem: impl Into<Vec<u8>>) -> Self {
+        self.ca = Some(pem.into());
+        self
+    }
+
+    /// The client. Nothing is sent yet; for `https` the system's authorities are read.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for a URL that can't be used; `https` needs a local TLS proxy in this
-    /// version.
+    /// [`Error::Invalid`] for a URL or an authority that can't be used.
     pub fn build(self) -> Result<Client, Error> {
-        let endpoint = Endpoint::parse(&self.url, self.credential)?;
+        let endpoint = Endpoint::parse(&self.url, self.ca.as_deref(), self.credential)?;
         Ok(Client {
             endpoint,
             pool: Arc::default(),
@@ -67,11 +75,12 @@ impl ClientBuilder {
 }
 
 impl Client {
-    /// A client of the server at `url`, like `http://127.0.0.1:2355`.
+    /// A client of the server at `url`, like `http://127.0.0.1:2355` or `https://push.example`.
     #[must_use]
     pub fn builder(url: impl Into<String>) -> ClientBuilder {
         ClientBuilder {
             url: url.into(),
+            ca: None,
             credential: Arc::new(|| None),
         }
     }

@@ -18,7 +18,7 @@ const MAX_MESSAGE: usize = 32 << 20;
 /// # Errors
 /// The URL is not one, or there is no WebSocket.
 pub async fn echo(url: &str, path: &str) -> Result<Vec<String>, Error> {
-    let endpoint = Endpoint::parse(url, std::sync::Arc::new(|| None))?;
+    let endpoint = Endpoint::parse(url, None, std::sync::Arc::new(|| None))?;
     let open = Frames::open(&endpoint, path, MAX_MESSAGE).await;
     let mut frames = open.map_err(|loss| Error::invalid("url", format!("{loss:?}")))?;
     let (mut texts, mut open) = (Vec::new(), true);
@@ -34,7 +34,7 @@ pub async fn echo(url: &str, path: &str) -> Result<Vec<String>, Error> {
         // However it ended: what the suite says of it is in its report.
         let alive = read.await.unwrap_or(false);
         open &= alive;
-        while frames.has_unsent() && frames.send_some().await.is_ok() {}
+        frames.flush().await.ok();
     }
     Ok(texts)
 }

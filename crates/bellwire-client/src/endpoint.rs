@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Uri, header};
 use http_body_util::Full;
 
-use crate::error::Error;
+use crate::{error::Error, tls::Tls};
 
 /// A request as this crate sends it.
 pub(crate) type Outgoing = Request<Full<Bytes>>;
@@ -22,27 +22,29 @@ pub(crate) struct Endpoint {
     authority: HeaderValue,
     prefix: Arc<str>,
     credential: CredentialSource,
+    /// Where the URL says https.
+    tls: Option<Tls>,
 }
 
 impl Endpoint {
-    /// Reads a base URL.
+    /// Reads a base URL. Where it is https, the authorities in `ca` (PEM) are trusted besides the
+    /// system's.
     ///
     /// # Errors
-    /// [`Error::Invalid`] with the field `url`.
-    pub(crate) fn parse(url: &str, credential: CredentialSource) -> Result<Self, Error> {
+    /// [`Error::Invalid`] with the field `url` or `ca`.
+    pub(crate) fn parse(
+        url: &str,
+        ca: Option<&[u8]>,
+        credential: CredentialSource,
+    ) -> Result<Self, Error> {
         let refuse = |detail: &str| Error::invalid("url", format!("{detail}, in {url:?}"));
         let example = "write it like http://127.0.0.1:2355";
         let uri: Uri = url.parse().map_err(|_| refuse(example))?;
-        match uri.scheme_str() {
-            Some("http" | "ws") => {}
-            Some("https" | "wss") => {
-                return Err(refuse(
-                    "this version has no TLS; use http:// on a private network, or a local TLS \
-                     proxy",
-                ));
-            }
+        let is_secure = match uri.scheme_str() {
+            Some("http" | "ws") => false,
+            Some("https" | "wss") => true,
             _ => return Err(refuse(example)),
-        }
+        };
         let authority = uri.authority().ok_or_else(|| refuse(example))?;
         if authority.as_str().contains('@') || uri.query().is_some() {
             return Err(refuse(
@@ -55,17 +57,25 @@ impl Endpoint {
             .trim_end_matches(']');
         Ok(Self {
             host: host.into(),
-            port: authority.port_u16().unwrap_or(80),
+            port: authority
+                .port_u16()
+                .unwrap_or(if is_secure { 443 } else { 80 }),
             authority: HeaderValue::from_str(authority.as_str())
                 .expect("an authority is visible ASCII"),
             prefix: uri.path().trim_end_matches('/').into(),
             credential,
+            tls: is_secure.then(|| Tls::new(host, ca)).transpose()?,
         })
     }
 
     /// What to connect to.
     pub(crate) fn address(&self) -> (&str, u16) {
         (&self.host, self.port)
+    }
+
+    /// How to encrypt the connection, where it is to be.
+    pub(crate) fn tls(&self) -> Option<&Tls> {
+        self.tls.as_ref()
     }
 
     /// A GET of `path` below the base URL.
@@ -127,7 +137,7 @@ mod tests {
     use super::*;
 
     fn parse(url: &str) -> Result<Endpoint, Error> {
-        Endpoint::parse(url, Arc::new(|| Some("key".to_owned())))
+        Endpoint::parse(url, None, Arc::new(|| Some("key".to_owned())))
     }
 
     #[test]
@@ -141,9 +151,25 @@ mod tests {
     }
 
     #[test]
+    fn a_port_left_out_is_the_scheme_s_own() {
+        assert_eq!(parse("ws://push.example").unwrap().address().1, 80);
+    }
+
+    #[test]
+    fn an_authority_that_is_none_is_refused_before_anything_is_sent() {
+        for pem in [
+            "",
+            "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
+        ] {
+            let pem = Some(pem.as_bytes());
+            let error = Endpoint::parse("https://push.example", pem, Arc::new(|| None));
+            assert!(error.unwrap_err().to_string().starts_with("ca: "));
+        }
+    }
+
+    #[test]
     fn other_urls_are_refused_with_a_way_out() {
         for (url, expected) in [
-            ("https://example.org", "no TLS"),
             ("localhost:2355", "write it like"),
             ("/v1", "write it like"),
             ("http://me:secret@example.org", "as a credential"),

@@ -7,7 +7,7 @@
 //!                         machine (pure: positions, backoff, verdicts)
 //!                            │        ▲
 //!                            ▼        │
-//!                         transport: sse │ websocket │ poll ─► one TCP connection
+//!                         transport: sse │ websocket │ poll ─► one connection, TCP or TLS
 //!
 //!  Client ─► publish, publish_batch ─► pool of keep-alive connections
 //! ```
@@ -37,6 +37,7 @@
 mod client;
 mod endpoint;
 mod error;
+mod tls;
 
 mod item;
 

@@ -294,6 +294,12 @@ impl Server {
         self.listening
     }
 
+    /// Whether it speaks TLS.
+    #[must_use]
+    pub fn is_encrypted(&self) -> bool {
+        self.builder.certificate.is_some()
+    }
+
     /// The certificate that it shows.
     ///
     /// # Panics

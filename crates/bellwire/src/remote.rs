@@ -1,6 +1,9 @@
 //! The server that a client command talks to. Flattened into the arguments of `pub`, `sub` and
 //! every other command that is a client.
 
+use std::{fs, path::PathBuf};
+
+use anyhow::Context as _;
 use bellwire_client::{Client, Error};
 use clap::Args;
 
@@ -24,16 +27,25 @@ pub(crate) struct Remote {
         hide_env_values = true
     )]
     pub(crate) credential: Option<String>,
+
+    /// File with certificates (PEM) to trust besides the system's, where the URL is https
+    #[arg(long, value_name = "FILE", env = "BELLWIRE_CA")]
+    pub(crate) ca: Option<PathBuf>,
 }
 
 impl Remote {
     /// A client of this server.
-    pub(crate) fn client(&self) -> Result<Client, Error> {
-        let builder = Client::builder(&self.url);
-        match &self.credential {
-            Some(credential) => builder.credential(credential).build(),
-            None => builder.build(),
+    pub(crate) fn client(&self) -> anyhow::Result<Client> {
+        let mut builder = Client::builder(&self.url);
+        if let Some(credential) = &self.credential {
+            builder = builder.credential(credential);
         }
+        if let Some(file) = &self.ca {
+            let pem = fs::read(file);
+            let pem = pem.with_context(|| format!("ca: {} can't be read", file.display()))?;
+            builder = builder.ca(pem);
+        }
+        Ok(builder.build()?)
     }
 
     /// An error with the next step, where the error itself can't know it.
@@ -41,6 +53,9 @@ impl Remote {
         match &error {
             Error::Unavailable(reason) if reason.starts_with("cannot connect") => {
                 anyhow::anyhow!("{error}; start a server with `bellwire serve --dev` or give --url")
+            }
+            Error::Unavailable(reason) if reason.starts_with("no encryption") => {
+                anyhow::anyhow!("{error}; an authority of your own is named with --ca")
             }
             Error::Refused(refusal) if refusal.status == 401 => {
                 anyhow::anyhow!("{error}; give --credential or set BELLWIRE_CREDENTIAL")

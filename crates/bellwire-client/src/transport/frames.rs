@@ -2,7 +2,12 @@
 //! Driven by [`super::websocket`], and by `conformance` for test suites; knows nothing
 //! of what messages mean.
 
-use std::{io, mem};
+use std::{
+    future::poll_fn,
+    io, mem,
+    pin::Pin,
+    task::{Context, Poll, Waker, ready},
+};
 
 use bellwire_wire::websocket::{
     Decoder, Decompressor, Event, Limits, Opcode, Role, Violation, close, encode_masked_close,
@@ -10,9 +15,9 @@ use bellwire_wire::websocket::{
     handshake::{CLIENT_OFFER, Compression, VERSION, client_request_key, verify_accept},
 };
 use http::{HeaderValue, StatusCode, header, response};
-use tokio::{io::Interest, net::TcpStream};
+use tokio::io::{AsyncRead as _, AsyncWrite as _, ReadBuf};
 
-use super::http::Exchange;
+use super::http::{Exchange, Socket};
 use crate::{backoff::random, endpoint::Endpoint, verdict::Loss};
 
 /// How much is read at a time.
@@ -40,7 +45,7 @@ pub(crate) enum Received<'a> {
 /// An open WebSocket.
 #[derive(Debug)]
 pub(crate) struct Frames {
-    socket: TcpStream,
+    socket: Socket,
     decoder: Decoder,
     /// Where compression was agreed on.
     decompressor: Option<Box<Decompressor>>,
@@ -55,6 +60,8 @@ pub(crate) struct Frames {
 #[derive(Debug, Default)]
 pub(crate) struct Outgoing {
     bytes: Vec<u8>,
+    /// Whether an encrypted socket may hold some that it took.
+    held: bool,
 }
 
 impl Frames {
@@ -134,40 +141,27 @@ impl Frames {
         Ok(read > 0)
     }
 
-    /// Whether answers wait for the socket.
-    #[cfg(feature = "conformance")]
-    pub(crate) fn has_unsent(&self) -> bool {
-        !self.unsent.bytes.is_empty()
-    }
-
-    /// Sends a part of what waits.
+    /// Sends what waits.
     ///
     /// # Errors
     /// The socket's.
     #[cfg(feature = "conformance")]
-    pub(crate) async fn send_some(&mut self) -> io::Result<()> {
-        self.socket.writable().await?;
-        self.unsent.send(&self.socket)
+    pub(crate) async fn flush(&mut self) -> io::Result<()> {
+        poll_fn(|context| self.unsent.poll_send(&mut self.socket, context)).await
     }
 
     /// Sends what waits and reads what is there, whichever is possible, until something is read.
     async fn exchange_bytes(&mut self) -> io::Result<usize> {
-        loop {
-            let interest = match self.unsent.bytes.as_slice() {
-                [] => Interest::READABLE,
-                _ => Interest::READABLE | Interest::WRITABLE,
-            };
-            let ready = self.socket.ready(interest).await?;
-            if ready.is_writable() {
-                self.unsent.send(&self.socket)?;
+        poll_fn(|context| {
+            // Where the socket takes no more it wakes this, too.
+            if let Poll::Ready(sent) = self.unsent.poll_send(&mut self.socket, context) {
+                sent?;
             }
-            if ready.is_readable() || ready.is_read_closed() {
-                match self.socket.try_read(&mut self.buffer) {
-                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                    outcome => return outcome,
-                }
-            }
-        }
+            let mut buffer = ReadBuf::new(&mut self.buffer);
+            ready!(Pin::new(&mut self.socket).poll_read(context, &mut buffer))?;
+            Poll::Ready(Ok(buffer.filled().len()))
+        })
+        .await
     }
 
     fn decode(&mut self, mut input: &mut [u8], mut take: impl FnMut(Received<'_>, &mut Outgoing)) {
@@ -224,16 +218,25 @@ impl Outgoing {
         encode_masked_close(&mut self.bytes, code, reason, mask());
     }
 
-    fn send(&mut self, socket: &TcpStream) -> io::Result<()> {
-        if self.bytes.is_empty() {
-            return Ok(());
+    fn poll_send(
+        &mut self,
+        socket: &mut Socket,
+        context: &mut Context<'_>,
+    ) -> Poll<io::Result<()>> {
+        let mut socket = Pin::new(socket);
+        while !self.bytes.is_empty() {
+            let written = ready!(socket.as_mut().poll_write(context, &self.bytes))?;
+            if written == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            self.bytes.drain(..written);
+            self.held = true;
         }
-        match socket.try_write(&self.bytes) {
-            Ok(written) => drop(self.bytes.drain(..written)),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            Err(error) => return Err(error),
+        if self.held {
+            ready!(socket.as_mut().poll_flush(context))?;
+            self.held = false;
         }
-        Ok(())
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -244,7 +247,8 @@ impl Drop for Frames {
         if self.unsent.bytes.is_empty() {
             self.unsent.close(close::NORMAL, "");
         }
-        drop(self.unsent.send(&self.socket));
+        let mut nobody = Context::from_waker(Waker::noop());
+        drop(self.unsent.poll_send(&mut self.socket, &mut nobody));
     }
 }
 

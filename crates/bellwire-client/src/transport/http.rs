@@ -2,6 +2,7 @@
 //! unread response is an unread socket. Used by the SSE and poll links and by publishing.
 
 use std::{
+    fmt,
     future::{Future, poll_fn},
     pin::{Pin, pin},
 };
@@ -14,7 +15,10 @@ use hyper::{
     client::conn::http1::{Builder, Connection, SendRequest},
 };
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+};
 
 use crate::{
     endpoint::{Endpoint, Outgoing},
@@ -27,7 +31,13 @@ const MAX_BUFFER: usize = 64 * 1024;
 /// The most bytes of an error's body that are looked at.
 const MAX_PROBLEM: usize = 16 * 1024;
 
-type Driver = Connection<TokioIo<TcpStream>, Full<Bytes>>;
+/// A connection to a server, encrypted or not.
+pub(super) trait Duplex: AsyncRead + AsyncWrite + fmt::Debug + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + fmt::Debug + Send + Unpin> Duplex for T {}
+
+pub(super) type Socket = Box<dyn Duplex>;
+type Driver = Connection<TokioIo<Socket>, Full<Bytes>>;
 
 /// A connection that serves one request at a time.
 #[derive(Debug)]
@@ -46,14 +56,23 @@ pub(crate) struct Unanswered {
     pub(crate) unsent: Option<Box<Outgoing>>,
 }
 
-/// Opens a TCP connection to the endpoint.
-pub(crate) async fn connect(endpoint: &Endpoint) -> Result<TcpStream, Loss> {
+/// Opens a connection to the endpoint.
+async fn connect(endpoint: &Endpoint) -> Result<Socket, Loss> {
     let (host, port) = endpoint.address();
     let refuse = |error| Loss::passing(format!("cannot connect to {host}:{port}: {error}"));
     let stream = TcpStream::connect((host, port)).await.map_err(refuse)?;
     // Requests are small and whole; waiting for more only delays them.
     stream.set_nodelay(true).map_err(refuse)?;
-    Ok(stream)
+    let Some(tls) = endpoint.tls() else {
+        return Ok(Box::new(stream));
+    };
+    // Boxed, because it is large and travels through many futures.
+    match Box::pin(tls.connect(stream)).await {
+        Ok(stream) => Ok(Box::new(stream)),
+        Err(error) => Err(Loss::passing(format!(
+            "no encryption with {host}:{port}: {error}"
+        ))),
+    }
 }
 
 impl Exchange {
@@ -131,7 +150,7 @@ impl Exchange {
     }
 
     /// The socket after a 101, with what was read beyond the response's head.
-    pub(crate) fn into_socket(self) -> (TcpStream, Bytes) {
+    pub(super) fn into_socket(self) -> (Socket, Bytes) {
         let parts = self.driver.into_parts();
         (parts.io.into_inner(), parts.read_buf)
     }

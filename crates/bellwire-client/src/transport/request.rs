@@ -78,7 +78,7 @@ mod tests {
             grants: Vec::new(),
             max_message_bytes: 1024,
         };
-        let endpoint = Endpoint::parse("http://localhost", Arc::new(|| None)).unwrap();
+        let endpoint = Endpoint::parse("http://localhost", None, Arc::new(|| None)).unwrap();
         wanted
             .request(&endpoint, "/v1/sse?ids=own", Some("latest"))
             .unwrap()

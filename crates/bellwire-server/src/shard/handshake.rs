@@ -15,18 +15,16 @@ use super::{
     tls::Tls,
     wire::{Parts, Wire, shake_hands},
 };
-use crate::http::Listener;
+use crate::{
+    http::Listener,
+    problem::{self, Problem},
+};
 
 /// How an HTTP/2 connection begins (RFC 9113 §3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// The first byte of a TLS connection: a record of the handshake.
 const TLS_HANDSHAKE: u8 = 22;
-
-/// For whoever speaks plain HTTP where TLS is spoken.
-const PLAIN: &[u8] = b"HTTP/1.1 400 Bad Request\r\n\
-    content-type: text/plain\r\ncontent-length: 42\r\nconnection: close\r\n\r\n\
-    This port speaks HTTPS; use https:// here.";
 
 /// What requests come in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,7 +71,7 @@ async fn secure(
         // Closing with bytes unread would reset the connection before it is told.
         let mut request = Vec::with_capacity(4_096);
         stream.read_buf(&mut request).await?;
-        stream.write_all(PLAIN).await?;
+        stream.write_all(&answer_to_plain()).await?;
         stream.shutdown().await?;
         return Err(io::Error::other("plain HTTP where TLS is spoken"));
     }
@@ -90,6 +88,22 @@ async fn secure(
         leftover: Vec::new(),
     });
     Ok((wire, protocol))
+}
+
+/// For whoever speaks plain HTTP where TLS is spoken.
+fn answer_to_plain() -> Vec<u8> {
+    let problem = Problem::new(
+        problem::INVALID,
+        "this port speaks HTTPS; use https:// here",
+    );
+    let body = problem.body();
+    let head = format!(
+        "HTTP/1.1 {}\r\ncontent-type: application/problem+json\r\ncontent-length: {}\r\n\
+         connection: close\r\n\r\n",
+        problem.status(),
+        body.len()
+    );
+    [head.into_bytes(), body].concat()
 }
 
 /// Reads for as long as it may be the beginning of HTTP/2; gives what it read.

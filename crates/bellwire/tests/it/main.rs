@@ -7,6 +7,7 @@ mod access;
 mod autobahn;
 mod behaviour;
 mod bench;
+mod commands;
 mod compression;
 mod door;
 mod drain;

@@ -44,7 +44,8 @@ fn plain_http_is_told_to_use_https() {
     let server = dev_tls();
     let answer = Request::get("/livez").send(server.listening());
     assert_eq!(answer.status(), 400);
-    assert_eq!(answer.text(), "This port speaks HTTPS; use https:// here.");
+    let detail = "this port speaks HTTPS; use https:// here";
+    assert_eq!(answer.json()["detail"], detail);
 }
 
 #[test]
