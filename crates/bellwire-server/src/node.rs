@@ -218,6 +218,7 @@ fn share(config: Config, shards: usize, policy: &Policy, encryption: Option<Encr
             bytes: limits.max_catchup_bytes,
         },
         catchup_bytes: limits.catchup_bytes / shards,
+        poll_bytes: limits.poll_bytes / shards,
         compression_memory: limits.compression_memory / shards,
         publish_rate: limits.publish_rate_per_connection,
         subscribe_rate: limits.subscribe_rate_per_connection,

@@ -9,7 +9,9 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use bellwire_wire::websocket::{Decoder, Decompressor};
 use smallvec::SmallVec;
 
-use super::{SocketKey, attach::Attaching, contexts::Contexts, report::Cause, wheel::Coarse};
+use super::{
+    SocketKey, attach::Attaching, contexts::Contexts, report::Cause, room::Share, wheel::Coarse,
+};
 use crate::{
     access::{Access, Grant},
     cursor::Cursor,
@@ -91,6 +93,8 @@ pub(super) enum Phase {
     Attaching(Attaching),
     /// A held poll: what its answer needs.
     Held(Held),
+    /// A poll's answer is in the output; then the socket is released.
+    Answered(#[expect(dead_code, reason = "held until the answer is gone")] Share),
     /// The last words are in the output; then the socket is released.
     Closing {
         cause: Cause,
@@ -436,8 +440,12 @@ impl Connection {
         self.name.format.window().is_some() || self.contexts().is_some()
     }
 
+    /// Whether its last words are on their way.
     pub(super) fn is_closing(&self) -> bool {
-        matches!(self.phase.as_deref(), Some(Phase::Closing { .. }))
+        matches!(
+            self.phase.as_deref(),
+            Some(Phase::Answered(_) | Phase::Closing { .. })
+        )
     }
 
     fn tidy(&mut self) {

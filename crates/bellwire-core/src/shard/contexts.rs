@@ -2,8 +2,6 @@
 //! is memory for that. Such a connection reads the plain format, and its messages are compressed
 //! on their way into its own output; everything else is as for any other.
 
-use std::{cell::Cell, rc::Rc};
-
 use bellwire_wire::websocket::{
     Compressor, Decompressor, Opcode, WindowBits, encode_frame, split_frame,
 };
@@ -12,6 +10,7 @@ use super::{
     Shard, Sockets,
     channels::Source,
     connection::{Connection, Ix},
+    room::Share,
     walk::Gathered,
 };
 
@@ -23,35 +22,12 @@ const DECOMPRESSOR_BYTES: usize = 64 << 10;
 /// is less than where each message stands alone.
 const MIN_BYTES: usize = 32;
 
-/// The memory that contexts of one shard may still take, in bytes.
-#[derive(Clone, Debug)]
-pub(super) struct Room(Rc<Cell<usize>>);
-
-impl Room {
-    pub(super) fn new(bytes: usize) -> Self {
-        Self(Rc::new(Cell::new(bytes)))
-    }
-}
-
 /// What one connection remembers, and its share of the memory for that.
 #[derive(Debug)]
 pub struct Contexts {
     compressor: Option<Compressor>,
     pub(super) decompressor: Option<Box<Decompressor>>,
     _share: Share,
-}
-
-/// Given back when it is dropped.
-#[derive(Debug)]
-struct Share {
-    room: Room,
-    bytes: usize,
-}
-
-impl Drop for Share {
-    fn drop(&mut self) {
-        self.room.0.set(self.room.0.get() + self.bytes);
-    }
 }
 
 impl Contexts {
@@ -83,15 +59,11 @@ impl<S: Sockets> Shard<S> {
     pub fn contexts(&self, sends: Option<WindowBits>, receives: bool) -> Option<Contexts> {
         let bytes =
             sends.map_or(0, |_| COMPRESSOR_BYTES) + if receives { DECOMPRESSOR_BYTES } else { 0 };
-        let left = self.room.0.get().checked_sub(bytes)?;
-        self.room.0.set(left);
-        Some(Contexts {
+        let room = &self.rooms.contexts;
+        (bytes <= room.left()).then(|| Contexts {
             compressor: sends.map(|window| Compressor::new(window, true)),
             decompressor: receives.then(|| Box::new(Decompressor::new(true))),
-            _share: Share {
-                room: self.room.clone(),
-                bytes,
-            },
+            _share: room.hold(bytes),
         })
     }
 

@@ -30,6 +30,7 @@ mod poll;
 mod rates;
 mod replies;
 pub mod report;
+mod room;
 mod settings;
 mod sockets;
 mod subscriptions;
@@ -57,8 +58,13 @@ pub use self::{
     sockets::{Release, Sent, SocketKey, Sockets},
 };
 use self::{
-    channels::Channels, connection::Connection, contexts::Room, flush::Flush, rates::Rates,
-    replies::Asked, wheel::Wheel,
+    channels::Channels,
+    connection::Connection,
+    flush::Flush,
+    rates::Rates,
+    replies::Asked,
+    room::{Room, Rooms},
+    wheel::Wheel,
 };
 use crate::{
     access::Authenticator,
@@ -79,8 +85,7 @@ pub struct Shard<S> {
     flush: Flush,
     /// For messages that stand alone, made when it is first needed.
     decompressor: Option<Box<Decompressor>>,
-    /// For connections whose messages do not.
-    room: Room,
+    rooms: Rooms,
     wheel: Wheel,
     stats: Stats,
     rates: Rates,
@@ -146,7 +151,10 @@ impl<S: Sockets> Shard<S> {
                 remote: Outbox::new(),
             },
             decompressor: None,
-            room: Room::new(settings.compression_memory),
+            rooms: Rooms {
+                contexts: Room::new(settings.compression_memory),
+                answers: Room::new(settings.poll_bytes),
+            },
             settings,
             wheel: Wheel::new(now.mono),
             stats: Stats::default(),

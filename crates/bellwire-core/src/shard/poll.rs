@@ -3,13 +3,17 @@
 //! The answer's cursor covers exactly what was returned, so any node answers the next poll.
 
 use super::{
-    Cause, Shard, Sockets,
+    Shard, Sockets,
     connection::{ConnectionId, ConnectionRef, Held, Ix, Phase, Subscription},
 };
 use crate::{
     envelope::{write_denied, write_number},
     format::Format,
 };
+
+/// Bytes of messages that an answer may have even if others hold all the memory for answers. One
+/// message always fits.
+const SHORT_ANSWER: usize = 16 << 10;
 
 impl<S: Sockets> Shard<S> {
     /// Answers a held poll if there is something to say, or at once; returns whether it goes on
@@ -44,17 +48,15 @@ impl<S: Sockets> Shard<S> {
         }
         let messages = answer.messages;
         let cursor = self.cursor_of(ix);
-        let connection = self.connection(ix);
-        let closing = Phase::Closing {
-            cause: Cause::Answered,
-            heard: true,
-        };
-        let phase = connection.phase.replace(Box::new(closing));
+        let connection = &mut self.connections[ix as usize];
+        let phase = connection.phase.take();
         let Some(Phase::Held(held)) = phase.map(|phase| *phase) else {
             return false;
         };
         connection.flags.last_answer = held.poll.close;
         let answer = write_answer(&held, connection.name.id, &cursor, &messages);
+        let share = self.rooms.answers.hold(answer.len());
+        connection.phase = Some(Box::new(Phase::Answered(share)));
         connection.output().push_own(&answer);
         self.unsubscribe_all(ix);
         self.make_ready(ix);
@@ -73,6 +75,9 @@ impl<S: Sockets> Shard<S> {
             ..Collected::default()
         };
         let mut left = limit;
+        // Many who ask and do not read must not hold more than their share of memory together.
+        let room_left = self.rooms.answers.left().max(SHORT_ANSWER);
+        let max_bytes = self.settings.max_answer_bytes.min(room_left);
         // Each round gives every channel its share; what one does not need the others get.
         loop {
             let subscriptions = &connection.subscriptions;
@@ -87,10 +92,7 @@ impl<S: Sockets> Shard<S> {
             for (nth, subscription) in subscriptions.iter().enumerate() {
                 let entry = &mut self.channels[subscription.channel];
                 let cursor = found.cursors[nth];
-                let room = self
-                    .settings
-                    .max_answer_bytes
-                    .saturating_sub(found.messages.len());
+                let room = max_bytes.saturating_sub(found.messages.len());
                 if !subscription.is_live() || cursor >= entry.head || left == 0 || room == 0 {
                     continue;
                 }

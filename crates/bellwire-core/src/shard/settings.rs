@@ -39,6 +39,8 @@ pub struct Settings {
     pub max_catchup: MaxCatchup,
     /// Payload bytes in pages of the log, for this shard.
     pub catchup_bytes: usize,
+    /// Bytes of answers that polls have not taken yet, for this shard; above it answers are short.
+    pub poll_bytes: usize,
     /// Bytes for connections that remember messages they compressed, for this shard.
     pub compression_memory: usize,
     /// Bytes of replies waiting for one connection, above which its socket is not read.
@@ -82,6 +84,7 @@ impl Default for Settings {
             max_echo_bytes: 16 << 20,
             max_catchup: MaxCatchup::default(),
             catchup_bytes: 64 << 20,
+            poll_bytes: 64 << 20,
             compression_memory: 64 << 20,
             max_output_bytes: 16 << 10,
             max_answer_bytes: 1 << 20,

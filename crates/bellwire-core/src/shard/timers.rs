@@ -43,6 +43,7 @@ impl<S: Sockets> Shard<S> {
         let (opened, sent, heard) = (clock.opened.ms(), clock.sent.ms(), clock.heard.ms());
         let phase = match connection.phase.as_deref() {
             Some(Phase::AwaitingAuth(_)) => opened + self.settings.auth_timeout_ms,
+            Some(Phase::Answered(_)) => return sent + 2 * self.settings.heartbeat_ms,
             Some(Phase::Closing { .. }) => return heard + self.settings.close_timeout_ms,
             Some(Phase::Held(held)) => held.deadline,
             Some(Phase::Attaching(_)) | None => u64::MAX,
@@ -90,6 +91,13 @@ impl<S: Sockets> Shard<S> {
         let now = self.now;
         let connection = &self.connections[ix as usize];
         match connection.phase.as_deref() {
+            Some(Phase::Answered(_)) => {
+                // Its reader takes nothing more; the next poll gets the same again.
+                if now.mono >= connection.clock.sent.ms() + 2 * self.settings.heartbeat_ms {
+                    self.depart(ix, Cause::Silent);
+                }
+                return;
+            }
             Some(Phase::Closing { .. }) => {
                 if now.mono >= connection.clock.heard.ms() + self.settings.close_timeout_ms {
                     self.depart(ix, Cause::Silent);

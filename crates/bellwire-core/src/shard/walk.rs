@@ -83,9 +83,12 @@ impl<S: Sockets> Shard<S> {
                     &mut flush.lines,
                 )
             }
-            Some(Phase::AwaitingAuth(_) | Phase::Attaching(_) | Phase::Closing { .. }) => {
-                Gathered::default()
-            }
+            Some(
+                Phase::AwaitingAuth(_)
+                | Phase::Attaching(_)
+                | Phase::Answered(_)
+                | Phase::Closing { .. },
+            ) => Gathered::default(),
         };
         if compresses {
             self.pin_compressed(ix, &mut gathered);
@@ -207,19 +210,23 @@ impl<S: Sockets> Shard<S> {
     /// What an emptied output makes possible: reading on, or going.
     fn after_send(&mut self, ix: Ix) {
         let connection = &self.connections[ix as usize];
-        if connection.waiting_output().is_some() {
-            return;
-        }
-        if let Some(&Phase::Closing { cause, heard: true }) = connection.phase.as_deref() {
-            let reuse = cause == Cause::Answered && !connection.flags.last_answer;
-            let release = if reuse {
-                Release::Reuse
-            } else {
-                Release::Close
-            };
-            self.release(ix, cause, release);
-        } else if connection.flags.paused {
-            self.resume_input(ix);
+        let is_sent = connection.waiting_output().is_none();
+        match connection.phase.as_deref() {
+            Some(Phase::Answered(_)) if is_sent => {
+                let release = if connection.flags.last_answer {
+                    Release::Close
+                } else {
+                    Release::Reuse
+                };
+                self.release(ix, Cause::Answered, release);
+            }
+            // Only who does not take all of it at once is watched.
+            Some(Phase::Answered(_)) => self.plan(ix),
+            Some(&Phase::Closing { cause, heard: true }) if is_sent => {
+                self.release(ix, cause, Release::Close);
+            }
+            _ if is_sent && connection.flags.paused => self.resume_input(ix),
+            _ => {}
         }
     }
 }

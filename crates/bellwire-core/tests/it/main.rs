@@ -4,6 +4,7 @@ mod attach_model;
 mod corpus;
 mod crowd;
 mod engine;
+mod polls;
 mod sim;
 
 #[path = "../sinks/mod.rs"]

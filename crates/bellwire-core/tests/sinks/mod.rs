@@ -50,6 +50,11 @@ impl Authenticator for Nobody {
 
 /// The only shard of a node, with the log in memory.
 pub(crate) fn shard() -> Shard<Sinks> {
+    shard_with(Settings::default(), Sinks::default())
+}
+
+/// The same with settings and sockets of its own.
+pub(crate) fn shard_with<S: Sockets>(settings: Settings, sockets: S) -> Shard<S> {
     let engine = MemoryEngine::new(MemoryConfig {
         shard: 0,
         shards: 1,
@@ -62,18 +67,10 @@ pub(crate) fn shard() -> Shard<Sinks> {
         max_waiting_bytes: 1 << 20,
     });
     let (engine, nobody) = (Box::new(engine), Box::new(Nobody));
-    Shard::new(
-        0,
-        Settings::default(),
-        Sinks::default(),
-        engine,
-        nobody,
-        3,
-        NOW,
-    )
+    Shard::new(0, settings, sockets, engine, nobody, 3, NOW)
 }
 
 /// Sends everything that is to be sent.
-pub(crate) fn flush(shard: &mut Shard<Sinks>) {
+pub(crate) fn flush<S: Sockets>(shard: &mut Shard<S>) {
     while shard.flush_step(NOW) {}
 }

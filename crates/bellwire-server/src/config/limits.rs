@@ -30,6 +30,8 @@ pub struct Limits {
     pub max_catchup_bytes: usize,
     /// Pages of the log held for connections behind the tail, in bytes for the whole node.
     pub catchup_bytes: usize,
+    /// Answers that polls have not taken yet, in bytes for the whole node; above it answers are short.
+    pub poll_bytes: usize,
     /// What connections with `websocket.compression = "context"` may remember, in bytes for the
     /// whole node.
     pub compression_memory: usize,
@@ -82,6 +84,7 @@ impl Default for Limits {
             max_catchup: 1_000,
             max_catchup_bytes: 4 << 20,
             catchup_bytes: 64 << 20,
+            poll_bytes: 64 << 20,
             compression_memory: 64 << 20,
             shard_inbox_bytes: 4 << 20,
             max_idempotency_keys: 100_000,

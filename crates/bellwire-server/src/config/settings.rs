@@ -288,6 +288,11 @@ pub const SETTINGS: &[Setting] = &[
     ),
     single!(
         Size,
+        limits.poll_bytes,
+        "Answers that polls have not taken yet; above it answers are short"
+    ),
+    single!(
+        Size,
         limits.compression_memory,
         "What connections with websocket.compression = context may remember"
     ),

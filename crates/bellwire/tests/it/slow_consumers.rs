@@ -18,11 +18,13 @@ use std::{
 use bellwire_testkit::{
     http::{Link, Request},
     process::{Server, raise_descriptor_limit},
-    raw::{Sse, Stream as _, WebSocket, Wish},
+    raw::{Sse, Stream as _, Transport, WebSocket, Wish},
     wait::{self, SOON},
 };
 
-use crate::{dev_with, say};
+use serde_json::json;
+
+use crate::{dev_with, publish, say};
 
 const MESSAGE: usize = 64 << 10;
 const HISTORY: u64 = 16 << 20;
@@ -312,4 +314,39 @@ fn a_thousand_stopped_readers_hold_little_kernel_memory() {
             other => panic!("{other:?}"),
         }
     });
+}
+
+#[test]
+fn polls_whose_answers_nobody_reads_share_a_budget_and_the_others_are_answered() {
+    const STOPPED: usize = 400;
+    let _turn = crate::heavy();
+    let server = dev_with(&["--limits-poll-bytes", "2MiB"]);
+    let filler = "x".repeat(8 << 10);
+    for number in 0..100 {
+        publish(&server, "flood", &json!([number, filler]));
+    }
+    let before = server.resident_bytes();
+    let poll = Request::get("/v1/poll?channel=flood&cursor=earliest&limit=100");
+    let mut stopped: Vec<_> = (0..STOPPED)
+        .map(|_| Link::connect_with(server.address(), Some(8 << 10)))
+        .collect();
+    for link in &mut stopped {
+        link.send(&poll);
+    }
+    for link in &mut stopped {
+        let peeked = link.stream().peek(&mut [0]).expect("an answer");
+        assert_eq!(peeked, 1, "it has begun");
+    }
+    let mut reader = Transport::Poll.open(server.address(), &Wish::to(["flood"]).from("earliest"));
+    reader.hello();
+    for number in 0..100 {
+        assert_eq!(reader.message()["data"][0], number);
+    }
+    let grown = server.resident_bytes().saturating_sub(before);
+    say(&format!(
+        "{STOPPED} polls whose answers of 800 kB nobody reads: memory grew by {:.1} MB",
+        grown as f64 / 1e6
+    ));
+    // The budget, and of each a short answer and its connection.
+    assert!(grown < 12_000_000, "memory grew by {grown} bytes");
 }
