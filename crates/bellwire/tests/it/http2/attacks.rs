@@ -2,7 +2,9 @@
 //! ends its own connection or stays within bounds, while a healthy client is served.
 
 use std::{
-    process::Command,
+    env,
+    io::{BufRead as _, BufReader, Read as _, Write as _},
+    process::{Child, ChildStdin, ChildStdout, Command, Stdio},
     sync::atomic::{AtomicBool, Ordering},
     thread,
     time::{Duration, Instant},
@@ -18,12 +20,53 @@ use serde_json::{Value, json};
 use super::dev_http2;
 use crate::{
     heavy, publish,
-    python::{external, must, python},
+    python::{external, python},
     say,
 };
 
 /// What an attack may make the server remember.
 const GROWTH: u64 = 16_000_000;
+
+/// For how many seconds an attacker comes back, unless `BELLWIRE_ATTACK_S` says.
+const LASTING: &str = "1";
+
+/// A program that is ready to attack.
+struct Attacker {
+    child: Child,
+    asks: ChildStdin,
+    says: BufReader<ChildStdout>,
+}
+
+impl Attacker {
+    fn new(server: &Server, name: &str) -> Self {
+        let home = python("http2", "requirements-http2.txt");
+        let address = server.address();
+        let lasting = env::var("BELLWIRE_ATTACK_S").unwrap_or_else(|_| LASTING.into());
+        let mut child = Command::new(home.join("bin/python"))
+            .arg(external("http2_attacks.py"))
+            .args([&address.ip().to_string(), &address.port().to_string()])
+            .args([name, &lasting])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("the attacker starts");
+        let asks = child.stdin.take().expect("piped");
+        let mut says = BufReader::new(child.stdout.take().expect("piped"));
+        let mut line = String::new();
+        says.read_line(&mut line).expect("a line");
+        assert_eq!(line, "ready\n", "{name} is not ready");
+        Self { child, asks, says }
+    }
+
+    /// Lets it attack until it is done.
+    fn attack(mut self) -> Value {
+        writeln!(self.asks, "go").expect("it listens");
+        let mut said = String::new();
+        self.says.read_to_string(&mut said).expect("text");
+        assert!(self.child.wait().expect("it ends").success(), "{said}");
+        serde_json::from_str(&said).expect("a report in JSON")
+    }
+}
 
 /// What came of an attack.
 #[derive(Debug)]
@@ -65,35 +108,31 @@ fn round_trips(server: &Server, size: usize, mut go_on: impl FnMut(usize) -> boo
 
 fn attack(name: &str, size: usize) -> Outcome {
     let _turn = heavy();
-    let home = python("http2", "requirements-http2.txt");
     let server = dev_http2(&["--history-count", "20", "--history-bytes", "1MiB"]);
+    let attacker = Attacker::new(&server, name);
     for number in 0..20 {
         publish(&server, "busy", &json!([number, "y".repeat(size)]));
     }
-    let at_rest = round_trips(&server, size, |done| done < 300);
+    let at_rest = round_trips(&server, size, |done| done < 5_000);
     let before = server.resident_bytes();
     let over = AtomicBool::new(false);
     let (report, under_attack, peak) = thread::scope(|scope| {
         let healthy = scope.spawn(|| {
             round_trips(&server, size, |done| {
-                done < 100 || !over.load(Ordering::Relaxed)
+                done < 1_000 || !over.load(Ordering::Relaxed)
             })
         });
         let memory = scope.spawn(|| {
             let mut peak = 0;
             while !over.load(Ordering::Relaxed) {
                 peak = peak.max(server.resident_bytes());
-                thread::yield_now();
+                // Often, but not so often that looking takes time from those who are looked at.
+                thread::sleep(Duration::from_millis(2));
             }
             peak
         });
-        let address = server.address();
-        let mut python = Command::new(home.join("bin/python"));
-        python.arg(external("http2_attacks.py"));
-        python.args([&address.ip().to_string(), &address.port().to_string(), name]);
-        let said = must(&mut python);
+        let report = attacker.attack();
         over.store(true, Ordering::Relaxed);
-        let report: Value = serde_json::from_str(&said).expect("a report in JSON");
         (report, healthy.join().unwrap(), memory.join().unwrap())
     });
     let outcome = Outcome {
