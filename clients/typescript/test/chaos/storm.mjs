@@ -21,6 +21,9 @@ const CALM = [400, 2_500];
 /** A muted stream and a stripped upgrade last longer than a client is patient. */
 const LONG = [3_500, 6_000];
 
+/** After an outage of up to a second a client is to be back within so many ms. */
+const SOON = 2_000;
+
 const sleep = (ms) => new Promise((done) => setTimeout(done, ms));
 
 /**
@@ -28,7 +31,8 @@ const sleep = (ms) => new Promise((done) => setTimeout(done, ms));
  * @param open opens a client; see clients.mjs
  * @param origins of the pages that may connect
  * @param log told of each fault
- * @returns what the handlers saw wrong, and how long clients needed after short outages, in ms
+ * @returns what the handlers saw wrong, and how long clients needed after short outages that no other
+ *   fault followed before they could be back, in ms
  */
 export async function storm(t, { open, origins = [], seconds, seed, log = () => {} }) {
   const random = generator(seed);
@@ -89,13 +93,18 @@ export async function storm(t, { open, origins = [], seconds, seed, log = () => 
     const struck = name === "restart" || random() < 0.2 ? clients : [pick(clients)];
     // A poll has nothing to miss; a link of it that leads nowhere is found by its long timeout.
     const hit = struck.filter((client) => name !== "halfOpen" || client.name !== "poll");
+    // Who is away already comes back from an outage that took longer.
+    const there = hit.filter((client) => client.strike());
     const ms = random() * 1_000;
     log(`${name} ${hit.map((client) => client.name)}`);
     if (name === "restart") await restart();
     else await Promise.all(hit.map((client) => faults[name](client, ms)));
-    if (name !== "restart" && !SHORT.includes(name)) continue;
     const over = Date.now();
-    for (const client of hit) client.heardAfter(over).then((ms) => returns.push({ name, client: client.name, ms }));
+    const short = [...SHORT, "restart"].includes(name);
+    for (const client of hit) {
+      const counts = short && there.includes(client);
+      client.heardAfter(over, (ms) => counts && returns.push({ name, client: client.name, ms }));
+    }
   }
   publishing.stop();
   for (const client of clients) Object.assign(client.proxy, { refuse: false, mute: null, strip: false });
@@ -115,7 +124,8 @@ async function startClient(t, { open, name, transports, port }) {
   const proxy = await startFaultProxy(t, port);
   /** Per channel, in order: numbers, and "gap". */
   const seen = new Map(CHANNELS.map((channel) => [channel, []]));
-  const waiting = new Set();
+  /** Waits for what was published after a moment. */
+  let waiting;
   /** Worse is higher. */
   const rank = (transport) => ["sse", "ws", "poll"].indexOf(transport);
   let falls = 0;
@@ -126,7 +136,9 @@ async function startClient(t, { open, name, transports, port }) {
     token: () => mint(name, TOKEN_S),
     message(channel, { n, at }) {
       seen.get(channel).push(n);
-      for (const wait of waiting) wait(at);
+      if (at < waiting?.over) return;
+      waiting?.heard(Date.now() - waiting.over);
+      waiting = undefined;
     },
     gap: (channel) => seen.get(channel).push("gap"),
     connected(transport) {
@@ -139,16 +151,18 @@ async function startClient(t, { open, name, transports, port }) {
     falls: () => falls,
     gaps: () => [...seen.values()].flat().filter((item) => item === "gap").length,
     count: () => [...seen.values()].flat().length,
-    /** Resolves with the ms after `over` at which something published since arrived. */
-    heardAfter: (over) =>
-      new Promise((resolve) => {
-        const wait = (at) => {
-          if (at < over) return;
-          waiting.delete(wait);
-          resolve(Date.now() - over);
-        };
-        waiting.add(wait);
-      }),
+    /**
+     * A fault begins. Whether who is still away would have been back in time is not known, unless it
+     * is late already. Returns whether it was there.
+     */
+    strike() {
+      const away = waiting && Date.now() - waiting.over;
+      if (away > SOON) waiting.heard(away);
+      waiting = undefined;
+      return away === undefined;
+    },
+    /** Tells after how many ms something published after `over` arrived, unless a fault comes before it. */
+    heardAfter: (over, heard) => (waiting = { over, heard }),
     complete: (lastOf) => CHANNELS.every((channel) => seen.get(channel).at(-1) === lastOf(channel)),
     /** Repetitions, disorder, and holes that no gap announced. */
     check(confirmed) {
