@@ -32,8 +32,11 @@ pub struct Rate {
 
 impl Rate {
     /// Takes one (the generic cell rate algorithm). `whole_at` is all that is remembered of a key:
-    /// when its allowance will be whole again, in nanoseconds.
-    fn take(self, whole_at: &mut u64, now_ms: u64) -> Result<(), u64> {
+    /// when its allowance will be whole again, in nanoseconds; 0 at first.
+    ///
+    /// # Errors
+    /// Nothing is left; it says in how many milliseconds there is.
+    pub fn take(self, whole_at: &mut u64, now_ms: u64) -> Result<(), u64> {
         let (now, interval) = (now_ms * NANOS, self.interval());
         let after = (*whole_at).max(now) + interval;
         let ahead = after - now;

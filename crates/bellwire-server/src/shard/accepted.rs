@@ -98,7 +98,7 @@ impl Accepted {
 
     /// Counts something on this connection as open beyond its answer.
     pub(super) fn hold(&self) -> Option<Stream> {
-        self.streams.as_ref().map(Streams::open)
+        self.streams.as_ref().map(Streams::hold)
     }
 
     /// Remembers that this connection carried a body.

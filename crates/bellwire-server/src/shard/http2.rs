@@ -14,6 +14,7 @@ use std::{
     time::Duration,
 };
 
+use bellwire_core::rate::Rate;
 use bytes::Bytes;
 use hyper::{
     Request,
@@ -48,6 +49,13 @@ const CONNECTION_WINDOW: u32 = 1 << 20;
 const SEND_BUFFER: usize = 16 << 10;
 /// Requests taken back by the peer before they were looked at, after which it is sent away.
 const RESETS: usize = 20;
+/// Requests that the peer may break off while they are answered: pages that come and go do, but not
+/// for long as fast as they can.
+const BREAKS: Rate = Rate {
+    count: 33,
+    per_ms: 1_000,
+    burst: 1_000,
+};
 /// Requests that this side broke off, after which the peer is sent away.
 const OWN_RESETS: usize = 256;
 
@@ -64,7 +72,7 @@ pub(super) async fn serve(
     deadline: Instant,
 ) -> Result<(), hyper::Error> {
     let progress = wire.progress();
-    let streams = Rc::new(Streams::default());
+    let streams = Rc::new(Streams::new());
     let accepted = Accepted::shared(&door, Rc::clone(&progress), Rc::clone(&streams));
     let accepted = Rc::new(accepted);
     let service = {
@@ -140,8 +148,11 @@ impl<F: Future<Output = ()> + 'static> Executor<F> for OnThread {
 }
 
 /// The requests of one connection.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Streams {
+    since: Instant,
+    /// See [`Rate::take`].
+    breaks: Cell<u64>,
     open: Cell<usize>,
     /// Bytes of whole answers that the peer has not taken.
     held: Cell<usize>,
@@ -152,14 +163,44 @@ pub(super) struct Streams {
 }
 
 impl Streams {
-    pub(super) fn open(self: &Rc<Self>) -> Stream {
+    fn new() -> Self {
+        Self {
+            since: Instant::now(),
+            breaks: Cell::default(),
+            open: Cell::default(),
+            held: Cell::default(),
+            asking: Cell::default(),
+            leaving: Cell::default(),
+            changed: Notify::default(),
+        }
+    }
+
+    /// Counts something besides a request as open.
+    pub(super) fn hold(self: &Rc<Self>) -> Stream {
+        let mut stream = self.open();
+        stream.is_over = true;
+        stream
+    }
+
+    /// Counts a request as open.
+    fn open(self: &Rc<Self>) -> Stream {
         self.open.set(self.open.get() + 1);
         self.changed.notify_waiters();
         Stream {
             of: Rc::clone(self),
             held: 0,
             asking: false,
+            is_over: false,
         }
+    }
+
+    fn count_break(&self) {
+        let mut breaks = self.breaks.get();
+        let now = u64::try_from(self.since.elapsed().as_millis()).unwrap_or(u64::MAX);
+        if BREAKS.take(&mut breaks, now).is_err() {
+            self.leave();
+        }
+        self.breaks.set(breaks);
     }
 
     fn leave(&self) {
@@ -193,6 +234,8 @@ pub(super) struct Stream {
     of: Rc<Streams>,
     held: usize,
     asking: bool,
+    /// Its answer is complete; before that the peer breaks it off, or the connection ends.
+    is_over: bool,
 }
 
 impl Stream {
@@ -211,10 +254,8 @@ impl Stream {
         self.held = usize::try_from(whole).unwrap_or(usize::MAX);
         self.of.held.set(self.of.held.get() + self.held);
         self.end_turn();
-        Held {
-            body,
-            _stream: self,
-        }
+        self.is_over |= body.is_end_stream();
+        Held { body, stream: self }
     }
 
     fn end_turn(&mut self) {
@@ -228,6 +269,9 @@ impl Stream {
 impl Drop for Stream {
     fn drop(&mut self) {
         self.end_turn();
+        if !self.is_over {
+            self.of.count_break();
+        }
         self.of.open.set(self.of.open.get() - 1);
         self.of.held.set(self.of.held.get() - self.held);
         self.of.changed.notify_waiters();
@@ -238,7 +282,7 @@ impl Drop for Stream {
 #[derive(Debug)]
 struct Held {
     body: http::Body,
-    _stream: Stream,
+    stream: Stream,
 }
 
 impl Body for Held {
@@ -249,7 +293,9 @@ impl Body for Held {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        Pin::new(&mut self.body).poll_frame(cx)
+        let frame = Pin::new(&mut self.body).poll_frame(cx);
+        self.stream.is_over |= matches!(frame, Poll::Ready(None)) || self.body.is_end_stream();
+        frame
     }
 
     fn is_end_stream(&self) -> bool {

@@ -50,6 +50,20 @@ fn streams_polls_and_publishing_share_a_connection() {
 }
 
 #[test]
+fn a_page_that_breaks_off_hundreds_of_streams_keeps_its_connection() {
+    let server = dev_http2(&[]);
+    run(async {
+        let client = Client::connect(server.address()).await;
+        for _ in 0..900 {
+            drop(client.events("news").await);
+        }
+        let mut events = client.events("news").await;
+        publish(&server, "news", &"still".into());
+        events.until("still").await;
+    });
+}
+
+#[test]
 fn streams_take_the_places_of_the_clients_for_whom_a_proxy_opens_them() {
     let secured = secured(&[
         "--http2-cleartext",
