@@ -22,6 +22,7 @@ mod load;
 mod mark;
 pub mod process;
 mod publish;
+mod socket;
 mod storm;
 pub mod worker;
 
@@ -33,5 +34,6 @@ pub use self::{
     load::{Load, Loaded, Order, Pace, Stream},
     mark::MIN_PAYLOAD,
     publish::{Publishing, Via},
+    socket::Secure,
     storm::{Storm, Stormed},
 };

@@ -59,4 +59,5 @@ pub use error::{Error, Refusal};
 pub use item::{Bye, Denied, Gap, Item, Message, Status};
 pub use publish::{Data, Durability, Publication, PublishOptions, Published};
 pub use subscription::{Options, Subscription};
+pub use tls::tls_config;
 pub use transport::Transport;

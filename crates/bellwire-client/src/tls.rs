@@ -23,30 +23,15 @@ pub(crate) struct Tls {
 }
 
 impl Tls {
-    /// Trusts the system's authorities (or those that `SSL_CERT_FILE` and `SSL_CERT_DIR` name), and
-    /// those in `pem`, to vouch for the server called `host`.
+    /// Speaks with the server called `host`, for whom those of [`tls_config`] have to vouch.
     ///
     /// # Errors
     /// [`Error::Invalid`] with the field `url` or `ca`.
-    pub(crate) fn new(host: &str, pem: Option<&[u8]>) -> Result<Self, Error> {
+    pub(crate) fn new(host: &str, ca: Option<&[u8]>) -> Result<Self, Error> {
         let name = ServerName::try_from(host.to_owned())
             .map_err(|_| Error::invalid("url", format!("{host:?} is no name of a server")))?;
-        let mut roots = RootCertStore::empty();
-        // Some systems have old ones among them that no library reads.
-        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-        if let Some(pem) = pem {
-            add(&mut roots, pem)?;
-        }
-        if roots.is_empty() {
-            let detail = "this system trusts no authority; install its certificates, or name one";
-            return Err(Error::invalid("ca", detail));
-        }
-        let mut config = ClientConfig::builder()
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        config.alpn_protocols = vec![b"http/1.1".to_vec()];
         Ok(Self {
-            connector: TlsConnector::from(Arc::new(config)),
+            connector: TlsConnector::from(Arc::new(tls_config(ca)?)),
             name,
         })
     }
@@ -55,6 +40,30 @@ impl Tls {
     pub(crate) async fn connect(&self, stream: TcpStream) -> io::Result<TlsStream<TcpStream>> {
         self.connector.connect(self.name.clone(), stream).await
     }
+}
+
+/// What the clients of this crate encrypt with, for programs that speak to servers in ways of their
+/// own: HTTP/1.1, and the system's authorities (or those that `SSL_CERT_FILE` and `SSL_CERT_DIR`
+/// name) and those in `ca` (PEM) to vouch for servers.
+///
+/// # Errors
+/// [`Error::Invalid`] with the field `ca`.
+pub fn tls_config(ca: Option<&[u8]>) -> Result<ClientConfig, Error> {
+    let mut roots = RootCertStore::empty();
+    // Some systems have old ones among them that no library reads.
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    if let Some(pem) = ca {
+        add(&mut roots, pem)?;
+    }
+    if roots.is_empty() {
+        let detail = "this system trusts no authority; install its certificates, or name one";
+        return Err(Error::invalid("ca", detail));
+    }
+    let mut config = ClientConfig::builder()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(config)
 }
 
 impl fmt::Debug for Tls {

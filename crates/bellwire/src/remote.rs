@@ -40,12 +40,19 @@ impl Remote {
         if let Some(credential) = &self.credential {
             builder = builder.credential(credential);
         }
-        if let Some(file) = &self.ca {
-            let pem = fs::read(file);
-            let pem = pem.with_context(|| format!("ca: {} can't be read", file.display()))?;
+        if let Some(pem) = self.ca()? {
             builder = builder.ca(pem);
         }
         Ok(builder.build()?)
+    }
+
+    /// What is in the file of certificates.
+    pub(crate) fn ca(&self) -> anyhow::Result<Option<String>> {
+        let read = |file: &PathBuf| {
+            let pem = fs::read_to_string(file);
+            pem.with_context(|| format!("ca: {} can't be read", file.display()))
+        };
+        self.ca.as_ref().map(read).transpose()
     }
 
     /// An error with the next step, where the error itself can't know it.

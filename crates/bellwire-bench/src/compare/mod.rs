@@ -251,6 +251,8 @@ mod tests {
             address: ([127, 0, 0, 1], 1).into(),
             publish: ([127, 0, 0, 1], 1).into(),
             host: "localhost".to_owned(),
+            secure: None,
+            publish_secure: None,
             dialect: Dialect::Bellwire,
             wire: Wire::Sse,
             query: String::new(),

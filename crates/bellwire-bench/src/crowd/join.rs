@@ -11,13 +11,16 @@ use rustix::{
     event::epoll::{self, EventData, EventFlags},
     io::Errno,
 };
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, Type};
 
 use super::{
     Crowd, Tokens,
     member::{Intake, Member, State},
 };
-use crate::dialect::{Step, Wish};
+use crate::{
+    dialect::{Step, Wish},
+    socket::Socket,
+};
 
 /// When somebody who does not get in is given up.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -70,7 +73,7 @@ impl Crowd {
 
     fn connect(&mut self, nth: usize, cursor: Option<&str>) -> Result<()> {
         let address = self.address();
-        let socket = Socket::new(
+        let socket = socket2::Socket::new(
             Domain::for_address(address),
             Type::STREAM.nonblocking(),
             Some(Protocol::TCP),
@@ -90,11 +93,11 @@ impl Crowd {
             token: self.token(nth),
             cursor,
         });
-        let stream = std::net::TcpStream::from(socket);
+        let socket = Socket::new(socket.into(), self.connector.as_ref())?;
         let flags = EventFlags::IN | EventFlags::OUT;
-        epoll::add(&self.epoll, &stream, EventData::new_u64(nth as u64), flags)?;
+        epoll::add(&self.epoll, &socket, EventData::new_u64(nth as u64), flags)?;
         self.members.push(Member {
-            stream,
+            socket,
             state: State::Joining(Box::new(Joining {
                 steps: steps.into(),
                 seen: Vec::new(),
@@ -162,8 +165,7 @@ impl Crowd {
             joining.in_frames = true;
         }
         if let Some(next) = joining.steps.front() {
-            let mut stream = &member.stream;
-            stream.write_all(&next.send)?;
+            member.socket.write_all(&next.send)?;
             self.traffic.sent += next.send.len() as u64;
             joining.seen.clear();
             return Ok(());
@@ -185,25 +187,27 @@ impl Crowd {
         if joining.asked {
             return Ok(true);
         }
-        if let Some(error) = member.stream.take_error()? {
+        if let Some(error) = member.socket.tcp().take_error()? {
             return Err(error).context("connecting");
         }
         let Some(step) = joining.steps.front() else {
             return Ok(false);
         };
-        let mut stream = &member.stream;
-        match stream.write(&step.send) {
+        match member.socket.write(&step.send) {
             Ok(count) if count < step.send.len() => bail!("a request that the socket cuts"),
             Ok(count) => {
                 joining.asked = true;
                 self.traffic.sent += count as u64;
                 self.traffic.requests += 1;
             }
+            // What has begun to encrypt waits for the server.
+            Err(error) if error.kind() == ErrorKind::WouldBlock && member.socket.is_encrypted() => {
+            }
             Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(false),
             Err(error) => return Err(error).context("asking"),
         }
         let data = EventData::new_u64(nth as u64);
-        epoll::modify(&self.epoll, &member.stream, data, EventFlags::IN)?;
+        epoll::modify(&self.epoll, &member.socket, data, EventFlags::IN)?;
         Ok(false)
     }
 }

@@ -1,22 +1,22 @@
 //! One subscriber: what it reads, by the wire it is on.
 
-use std::{
-    io::{ErrorKind, Read, Write},
-    net::TcpStream,
-};
+use std::io::{ErrorKind, Read, Write};
 
 use anyhow::{Context, Result, bail};
 use bellwire_wire::websocket::{Decoder, Event, Limits, Opcode, Role, encode_masked_frame};
 
 use super::{Crowd, join::Joining, ledger::Ledger, marks::Watch};
-use crate::dialect::{Target, Wire, response};
+use crate::{
+    dialect::{Target, Wire, response},
+    socket::Socket,
+};
 
 /// The longest message that is expected.
 const MAX_MESSAGE: usize = 16 << 20;
 
 /// See the module.
 pub(super) struct Member {
-    pub(super) stream: TcpStream,
+    pub(super) socket: Socket,
     pub(super) state: State,
 }
 
@@ -107,19 +107,22 @@ fn cursor(body: &[u8]) -> Result<String> {
 impl Crowd {
     /// Something has happened on a connection.
     pub(super) fn handle(&mut self, nth: usize, now: u64) -> Result<()> {
-        if !self.members[nth].has_joined() {
-            return self.go_on_joining(nth, now);
+        loop {
+            if !self.members[nth].has_joined() {
+                self.go_on_joining(nth, now)?;
+            } else if let Some(count) = self.receive(nth)? {
+                self.take(nth, 0..count, now)?;
+            }
+            // Of what is decrypted already the epoll does not tell.
+            if self.members[nth].socket.decrypted()? == 0 {
+                return Ok(());
+            }
         }
-        let Some(count) = self.receive(nth)? else {
-            return Ok(());
-        };
-        self.take(nth, 0..count, now)
     }
 
     /// Reads once into the buffer.
     pub(super) fn receive(&mut self, nth: usize) -> Result<Option<usize>> {
-        let mut stream = &self.members[nth].stream;
-        match stream.read(&mut self.buffer) {
+        match self.members[nth].socket.read(&mut self.buffer) {
             Ok(0) => bail!("the server closed it without a word"),
             Ok(count) => {
                 self.traffic.bytes += count as u64;
@@ -167,7 +170,7 @@ impl Crowd {
 
     /// Sends what is short enough for a socket that has nothing else to send.
     fn send(&mut self, nth: usize, bytes: &[u8]) -> Result<()> {
-        (&self.members[nth].stream).write_all(bytes)?;
+        self.members[nth].socket.write_all(bytes)?;
         self.traffic.sent += bytes.len() as u64;
         Ok(())
     }

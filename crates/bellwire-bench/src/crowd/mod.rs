@@ -25,7 +25,7 @@ use serde::{Deserialize, Serialize};
 pub use self::ledger::Channels;
 pub(crate) use self::{ledger::Ledger, tally::Tally};
 use self::{member::Member, pauses::Pauses};
-use crate::dialect::Target;
+use crate::{dialect::Target, socket::Connector};
 
 /// What one read takes at most.
 const BUFFER: usize = 64 << 10;
@@ -104,6 +104,8 @@ impl Group {
 pub(crate) struct Crowd {
     group: Group,
     minted: Vec<String>,
+    /// Where connections are encrypted.
+    connector: Option<Connector>,
     epoll: OwnedFd,
     members: Vec<Member>,
     buffer: Vec<u8>,
@@ -127,6 +129,12 @@ impl Crowd {
         }
         Ok(Self {
             minted: group.mint()?,
+            connector: group
+                .target
+                .secure
+                .as_ref()
+                .map(Connector::new)
+                .transpose()?,
             epoll: epoll::create(CreateFlags::CLOEXEC)?,
             members: Vec::new(),
             buffer: vec![0; BUFFER],

@@ -13,6 +13,8 @@ use anyhow::{Result, bail};
 use bellwire_wire::websocket::{Opcode, encode_masked_frame};
 use serde::{Deserialize, Serialize};
 
+use crate::socket::Secure;
+
 pub(crate) use self::http::{Response, response};
 
 /// What carries deliveries.
@@ -68,6 +70,10 @@ pub struct Target {
     pub publish: SocketAddr,
     /// The `Host` header.
     pub host: String,
+    /// Where subscribers encrypt.
+    pub secure: Option<Secure>,
+    /// Where publishers do.
+    pub publish_secure: Option<Secure>,
     /// Whose protocol.
     pub dialect: Dialect,
     /// What carries deliveries.

@@ -272,6 +272,8 @@ impl Server {
             address: self.address,
             publish: self.publish,
             host: self.address.to_string(),
+            secure: None,
+            publish_secure: None,
             dialect: self.kind.dialect(),
             wire,
             query: String::new(),

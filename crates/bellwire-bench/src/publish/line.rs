@@ -10,14 +10,17 @@ use anyhow::{Context, Result, bail};
 use bellwire_wire::websocket::{Decoder, Event, Limits, Role};
 
 use super::Via;
-use crate::dialect::{Response, Target, Wire, Wish, text_frame};
+use crate::{
+    dialect::{Response, Target, Wire, Wish, text_frame},
+    socket::{Connector, Socket},
+};
 
 /// What one read takes at most.
 const BUFFER: usize = 16 << 10;
 
 /// See the module.
 pub(super) struct Line {
-    stream: TcpStream,
+    socket: Socket,
     kind: Kind,
     /// Channels of the requests or commands that have no answer yet.
     under_way: VecDeque<Vec<u32>>,
@@ -35,27 +38,33 @@ enum Kind {
 }
 
 impl Line {
-    pub(super) fn connect(target: &Target, via: Via) -> Result<Self> {
-        let mut stream = TcpStream::connect(target.publish)?;
+    pub(super) fn connect(
+        target: &Target,
+        connector: Option<&Connector>,
+        via: Via,
+    ) -> Result<Self> {
+        let stream = TcpStream::connect(target.publish)?;
         stream.set_nodelay(true)?;
+        let mut socket = Socket::new(stream, connector)?;
+        socket.shake_hands()?;
         let kind = match via {
             Via::Requests => Kind::Requests(Vec::new()),
             Via::Commands(at_once) => Kind::Commands {
-                decoder: upgrade(&mut stream, target)?,
+                decoder: upgrade(&mut socket, target)?,
                 at_once,
             },
         };
-        stream.set_nonblocking(true)?;
+        socket.tcp().set_nonblocking(true)?;
         Ok(Self {
-            stream,
+            socket,
             kind,
             under_way: VecDeque::new(),
             spent: false,
         })
     }
 
-    pub(super) fn stream(&self) -> &TcpStream {
-        &self.stream
+    pub(super) fn socket(&self) -> &Socket {
+        &self.socket
     }
 
     /// Whether the server is known to have closed it, or to be about to.
@@ -65,8 +74,12 @@ impl Line {
 
     /// Whether it must be connected anew before it sends again: a server may have closed it while
     /// it was idle.
-    pub(super) fn is_spent(&self) -> bool {
-        self.spent || (self.under_way.is_empty() && self.is_given_up(&self.stream.peek(&mut [0])))
+    pub(super) fn is_spent(&mut self) -> bool {
+        if !self.spent && self.under_way.is_empty() {
+            let peeked = self.socket.peek();
+            return self.is_given_up(&peeked);
+        }
+        self.spent
     }
 
     /// Whether what was read while nothing was under way is a server's goodbye: an end, a reset, or
@@ -107,13 +120,12 @@ impl Line {
                 }
             }
         }
-        let mut stream = &self.stream;
-        let sent = stream.write(scratch).context("publishing")?;
+        let sent = self.socket.write(scratch).context("publishing")?;
         if sent < scratch.len() {
             // A large batch; the server reads on while it is sent.
-            self.stream.set_nonblocking(false)?;
-            (&self.stream).write_all(&scratch[sent..])?;
-            self.stream.set_nonblocking(true)?;
+            self.socket.tcp().set_nonblocking(false)?;
+            self.socket.write_all(&scratch[sent..])?;
+            self.socket.tcp().set_nonblocking(true)?;
         }
         match &self.kind {
             Kind::Requests(_) => self.under_way.push_back(channels),
@@ -131,13 +143,21 @@ impl Line {
         target: &Target,
         cursors: &mut [Option<String>],
     ) -> Result<usize> {
+        let mut answered = self.receive_some(target, cursors)?;
+        // Of what is decrypted already the epoll does not tell.
+        while !self.spent && self.socket.decrypted()? > 0 {
+            answered += self.receive_some(target, cursors)?;
+        }
+        Ok(answered)
+    }
+
+    fn receive_some(&mut self, target: &Target, cursors: &mut [Option<String>]) -> Result<usize> {
         let mut buffer = [0; BUFFER];
-        let mut stream = &self.stream;
-        let read = stream.read(&mut buffer);
+        let read = self.socket.read(&mut buffer);
         // Servers close publishers that were idle for long.
         if self.under_way.is_empty() && self.is_given_up(&read) {
             self.spent = true;
-            self.stream.shutdown(Shutdown::Both).ok();
+            self.socket.tcp().shutdown(Shutdown::Both).ok();
             return Ok(0);
         }
         let count = match read {
@@ -197,8 +217,8 @@ fn note_cursor(channels: &[u32], answer: &[u8], cursors: &mut [Option<String>]) 
 }
 
 /// Makes a connection a WebSocket that subscribes to nothing.
-fn upgrade(stream: &mut TcpStream, target: &Target) -> Result<Box<Decoder>> {
-    let socket = Target {
+fn upgrade(socket: &mut Socket, target: &Target) -> Result<Box<Decoder>> {
+    let subscriber = Target {
         wire: Wire::Ws,
         ..target.clone()
     };
@@ -207,12 +227,12 @@ fn upgrade(stream: &mut TcpStream, target: &Target) -> Result<Box<Decoder>> {
         token: target.credential.as_deref(),
         cursor: None,
     };
-    let mut steps = socket.subscribe(wish);
-    stream.write_all(&steps.swap_remove(0).send)?;
+    let mut steps = subscriber.subscribe(wish);
+    socket.write_all(&steps.swap_remove(0).send)?;
     let mut seen = Vec::new();
     let mut buffer = [0; 1024];
     while memchr::memmem::find(&seen, b"hello").is_none() {
-        let count = stream.read(&mut buffer)?;
+        let count = socket.read(&mut buffer)?;
         seen.extend_from_slice(&buffer[..count]);
         if count == 0 || !seen.starts_with(b"HTTP/1.1 101") {
             bail!("refused: {}", String::from_utf8_lossy(&seen));

@@ -12,7 +12,7 @@ use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
 use serde::{Deserialize, Serialize};
 
 use self::line::Line;
-use crate::{crowd::Group, mark::Mark};
+use crate::{crowd::Group, mark::Mark, socket::Connector};
 
 /// How publications are sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -48,6 +48,8 @@ struct Due {
 pub(crate) struct Publishers {
     group: Group,
     publishing: Publishing,
+    /// Where connections are encrypted.
+    connector: Option<Connector>,
     epoll: OwnedFd,
     lines: Vec<Line>,
     /// Lines with room, in turns, so that none is idle for long enough to be closed.
@@ -65,18 +67,21 @@ pub(crate) struct Publishers {
 impl Publishers {
     pub(crate) fn connect(group: &Group, publishing: Publishing) -> Result<Self> {
         let epoll = epoll::create(CreateFlags::CLOEXEC)?;
+        let secure = group.target.publish_secure.as_ref();
+        let connector = secure.map(Connector::new).transpose()?;
         let mut lines = Vec::new();
         for nth in 0..publishing.connections {
-            let line = Line::connect(&group.target, publishing.via)
+            let line = Line::connect(&group.target, connector.as_ref(), publishing.via)
                 .with_context(|| format!("publisher {nth} to {}", group.target.publish))?;
             let data = EventData::new_u64(nth as u64);
-            epoll::add(&epoll, line.stream(), data, EventFlags::IN)?;
+            epoll::add(&epoll, line.socket(), data, EventFlags::IN)?;
             lines.push(line);
         }
         let channels = group.channels.total(group.connections.max(1));
         Ok(Self {
             group: group.clone(),
             publishing,
+            connector,
             epoll,
             free: (0..lines.len()).collect(),
             lines,
@@ -135,9 +140,13 @@ impl Publishers {
 
     fn send(&mut self, nth: usize, batch: usize) -> Result<usize> {
         if self.lines[nth].is_spent() {
-            self.lines[nth] = Line::connect(&self.group.target, self.publishing.via)?;
+            self.lines[nth] = Line::connect(
+                &self.group.target,
+                self.connector.as_ref(),
+                self.publishing.via,
+            )?;
             let data = EventData::new_u64(nth as u64);
-            epoll::add(&self.epoll, self.lines[nth].stream(), data, EventFlags::IN)?;
+            epoll::add(&self.epoll, self.lines[nth].socket(), data, EventFlags::IN)?;
         }
         let count = batch.min(self.waiting.len());
         let mut items = Vec::with_capacity(count);
@@ -176,7 +185,7 @@ impl Publishers {
             let cursors = &mut self.cursors;
             self.under_way -= self.lines[nth].receive(&self.group.target, cursors)?;
             if self.lines[nth].is_closed() {
-                epoll::delete(&self.epoll, self.lines[nth].stream())?;
+                epoll::delete(&self.epoll, self.lines[nth].socket())?;
             }
             if !had_room && self.lines[nth].has_room() {
                 self.free.push_back(nth);

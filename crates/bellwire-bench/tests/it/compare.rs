@@ -35,6 +35,8 @@ fn plan(node: &Node) -> Comparison {
             address: node.address(),
             publish: node.address(),
             host: node.address().to_string(),
+            secure: None,
+            publish_secure: None,
             dialect: Dialect::Bellwire,
             wire: Wire::Sse,
             query: String::new(),

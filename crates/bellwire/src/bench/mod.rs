@@ -6,10 +6,13 @@
 mod plan;
 mod report;
 
-use std::{net::ToSocketAddrs, path::PathBuf};
+use std::{
+    net::{SocketAddr, ToSocketAddrs},
+    path::PathBuf,
+};
 
 use anyhow::{Context, bail};
-use bellwire_bench::{Dialect, Target, Wire, worker};
+use bellwire_bench::{Dialect, Secure, Target, Wire, worker};
 use clap::{ArgMatches, Args, Command, FromArgMatches, ValueEnum};
 
 use crate::remote::Remote;
@@ -182,15 +185,24 @@ impl Arguments {
     }
 
     fn target(&self) -> anyhow::Result<Target> {
-        let (address, host) = resolve(&self.remote.url, "--url")?;
+        let server = resolve(&self.remote.url, "--url")?;
         let publish = match &self.publish_url {
-            Some(url) => resolve(url, "--publish-url")?.0,
-            None => address,
+            Some(url) => resolve(url, "--publish-url")?,
+            None => server.clone(),
+        };
+        let ca = self.remote.ca()?;
+        let secure = |name: Option<String>| {
+            name.map(|name| Secure {
+                name,
+                ca: ca.clone(),
+            })
         };
         Ok(Target {
-            address,
-            publish,
-            host,
+            address: server.address,
+            publish: publish.address,
+            host: server.host,
+            secure: secure(server.secure),
+            publish_secure: secure(publish.secure),
             dialect: self.dialect,
             wire: self.via,
             query: String::new(),
@@ -199,18 +211,26 @@ impl Arguments {
     }
 }
 
-/// The address of a URL, and its authority for `Host`.
-fn resolve(url: &str, flag: &str) -> anyhow::Result<(std::net::SocketAddr, String)> {
-    let Some(rest) = url.strip_prefix("http://") else {
-        bail!(
-            "{flag} is {url:?}; only http:// is spoken here, so measure behind the proxy that does TLS"
-        );
+/// Where a URL leads.
+#[derive(Clone, Debug)]
+struct Resolved {
+    address: SocketAddr,
+    /// The authority, for `Host`.
+    host: String,
+    /// The server's name, where it is spoken to by https.
+    secure: Option<String>,
+}
+
+fn resolve(url: &str, flag: &str) -> anyhow::Result<Resolved> {
+    let (host, port, is_secure) = match url.split_once("://") {
+        Some(("http", rest)) => (rest, 80, false),
+        Some(("https", rest)) => (rest, 443, true),
+        _ => bail!("{flag} is {url:?}; write it like http://127.0.0.1:2355"),
     };
-    let host = rest.trim_end_matches('/');
-    let named = if host.contains(':') {
-        host.to_owned()
-    } else {
-        format!("{host}:80")
+    let host = host.trim_end_matches('/');
+    let (name, named) = match host.rsplit_once(':') {
+        Some((name, _)) if !host.ends_with(']') => (name, host.to_owned()),
+        _ => (host, format!("{host}:{port}")),
     };
     let mut addresses = named
         .to_socket_addrs()
@@ -218,7 +238,12 @@ fn resolve(url: &str, flag: &str) -> anyhow::Result<(std::net::SocketAddr, Strin
     let address = addresses
         .next()
         .with_context(|| format!("{flag}: {host} has no address"))?;
-    Ok((address, host.to_owned()))
+    let name = name.trim_matches(['[', ']']);
+    Ok(Resolved {
+        address,
+        host: host.to_owned(),
+        secure: is_secure.then(|| name.to_owned()),
+    })
 }
 
 #[cfg(test)]
@@ -241,6 +266,17 @@ mod tests {
     }
 
     #[test]
+    fn a_url_says_whether_to_encrypt_and_for_whom_the_certificate_is() {
+        let secure = |url| resolve(url, "--url").unwrap().secure;
+        assert_eq!(secure("http://127.0.0.1:2355"), None);
+        assert_eq!(secure("https://127.0.0.1/").as_deref(), Some("127.0.0.1"));
+        assert_eq!(secure("https://[::1]:2355").as_deref(), Some("::1"));
+        let ports = ["http://[::1]", "https://[::1]", "https://[::1]:8443"];
+        let ports = ports.map(|url| resolve(url, "--url").unwrap().address.port());
+        assert_eq!(ports, [80, 443, 8443]);
+    }
+
+    #[test]
     fn what_can_not_be_measured_is_refused_with_the_flag_that_asks_for_it() {
         for (line, flag) in [
             ("bench -c 0", "--connections"),
@@ -252,7 +288,7 @@ mod tests {
             let error = parse(line).unwrap_err().to_string();
             assert!(error.contains(flag), "{line}: {error}");
         }
-        let error = resolve("https://live.example.com", "--url").unwrap_err();
+        let error = resolve("live.example.com", "--url").unwrap_err();
         assert!(error.to_string().contains("--url"), "{error}");
     }
 }

@@ -7,7 +7,7 @@ use bellwire_server::planted::Planted;
 use bellwire_testkit::credentials::jwt_key;
 use serde_json::Value;
 
-use crate::{dev, heavy, hop::node, secured};
+use crate::{binary, dev, heavy, hop::node, secured};
 
 /// Runs the command with few connections for a short time, and more arguments.
 fn bench(url: &str, arguments: &[&str]) -> Output {
@@ -43,6 +43,32 @@ fn every_transport_is_measured_and_every_delivery_verified() {
         assert!(stream["cpu_s_per_million"].as_f64().unwrap() > 0.0, "{via}");
         assert!(found["idle"]["rss_each"].is_number(), "{via}");
     }
+}
+
+#[test]
+fn a_server_that_encrypts_is_measured_like_any_other() {
+    let server = binary().args(["--dev"]).tls().start();
+    let url = format!("https://{}", server.listening());
+    let ca = server.certificate().path();
+    for arguments in [
+        &["--via", "ws", "--storm"][..],
+        &["--via", "sse", "--payload", "40000"],
+        &["--via", "poll"],
+        &["--via", "ws", "--outstanding", "4"],
+    ] {
+        let trust = ["--json", "--ca", ca.to_str().unwrap()];
+        let found = json(&bench(&url, &[arguments, &trust].concat()));
+        let stream = &found["streams"][0];
+        let published = stream["published"].as_u64().unwrap();
+        assert!(published > 0, "{arguments:?}");
+        assert_eq!(stream["deliveries"], 20 * published, "{arguments:?}");
+    }
+    let output = bench(&url, &[]);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        !output.status.success() && said.contains("certificate"),
+        "{said}"
+    );
 }
 
 #[test]
