@@ -38,7 +38,15 @@ impl Tls {
 
     /// Encrypts a connection.
     pub(crate) async fn connect(&self, stream: TcpStream) -> io::Result<TlsStream<TcpStream>> {
-        self.connector.connect(self.name.clone(), stream).await
+        let connect = self.connector.connect(self.name.clone(), stream);
+        connect.await.map_err(|error| match error.to_string() {
+            // What `openssl req -x509` makes unless told otherwise.
+            text if text.contains("CaUsedAsEndEntity") => io::Error::other(
+                "the server's certificate is an authority's (CA:TRUE); make it one of a server, \
+                 with -addext basicConstraints=critical,CA:FALSE",
+            ),
+            _ => error,
+        })
     }
 }
 

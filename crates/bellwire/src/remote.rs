@@ -61,7 +61,9 @@ impl Remote {
             Error::Unavailable(reason) if reason.starts_with("cannot connect") => {
                 anyhow::anyhow!("{error}; start a server with `bellwire serve --dev` or give --url")
             }
-            Error::Unavailable(reason) if reason.starts_with("no encryption") => {
+            Error::Unavailable(reason)
+                if reason.starts_with("cannot encrypt") && !reason.contains("CA:TRUE") =>
+            {
                 anyhow::anyhow!("{error}; an authority of your own is named with --ca")
             }
             Error::Refused(refusal) if refusal.status == 401 => {

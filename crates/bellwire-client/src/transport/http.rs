@@ -70,7 +70,7 @@ async fn connect(endpoint: &Endpoint) -> Result<Socket, Loss> {
     match Box::pin(tls.connect(stream)).await {
         Ok(stream) => Ok(Box::new(stream)),
         Err(error) => Err(Loss::passing(format!(
-            "no encryption with {host}:{port}: {error}"
+            "cannot encrypt to {host}:{port}: {error}"
         ))),
     }
 }
