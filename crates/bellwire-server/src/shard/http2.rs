@@ -72,7 +72,9 @@ pub(super) async fn serve(
     deadline: Instant,
 ) -> Result<(), hyper::Error> {
     let progress = wire.progress();
-    let streams = Rc::new(Streams::new());
+    // A proxy breaks off for all of its clients.
+    let is_proxy = local.shared.proxies.trusts(door.peer.ip());
+    let streams = Rc::new(Streams::new(is_proxy));
     let accepted = Accepted::shared(&door, Rc::clone(&progress), Rc::clone(&streams));
     let accepted = Rc::new(accepted);
     let service = {
@@ -151,6 +153,8 @@ impl<F: Future<Output = ()> + 'static> Executor<F> for OnThread {
 #[derive(Debug)]
 pub(super) struct Streams {
     since: Instant,
+    /// Whether the peer may break off as many as it likes.
+    is_proxy: bool,
     /// See [`Rate::take`].
     breaks: Cell<u64>,
     open: Cell<usize>,
@@ -163,9 +167,10 @@ pub(super) struct Streams {
 }
 
 impl Streams {
-    fn new() -> Self {
+    fn new(is_proxy: bool) -> Self {
         Self {
             since: Instant::now(),
+            is_proxy,
             breaks: Cell::default(),
             open: Cell::default(),
             held: Cell::default(),
@@ -197,7 +202,7 @@ impl Streams {
     fn count_break(&self) {
         let mut breaks = self.breaks.get();
         let now = u64::try_from(self.since.elapsed().as_millis()).unwrap_or(u64::MAX);
-        if BREAKS.take(&mut breaks, now).is_err() {
+        if !self.is_proxy && BREAKS.take(&mut breaks, now).is_err() {
             self.leave();
         }
         self.breaks.set(breaks);

@@ -94,6 +94,23 @@ fn streams_take_the_places_of_the_clients_for_whom_a_proxy_opens_them() {
 }
 
 #[test]
+fn a_trusted_proxy_breaks_off_streams_for_as_many_clients_as_it_has() {
+    let secured = secured(&["--http2-cleartext", "--trusted-proxy", "127.0.0.1"]);
+    let bearer = format!("Bearer {}", token("ann", &json!({"subscribe": ["news"]})));
+    run(async {
+        let proxy = Client::connect(secured.server.address()).await;
+        let headers = [
+            ("authorization", &*bearer),
+            ("x-forwarded-for", "203.0.113.1"),
+        ];
+        for _ in 0..1_500 {
+            let answer = proxy.get_with("/v1/sse?channel=news", &headers).await;
+            assert_eq!(answer.status, 200);
+        }
+    });
+}
+
+#[test]
 fn nothing_that_belongs_to_a_connection_is_in_a_head() {
     let server = dev_http2(&["--limits-max-connections", "1"]);
     run(async {
