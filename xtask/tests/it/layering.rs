@@ -31,7 +31,11 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "bellwire-server",
         ],
     ),
-    ("bellwire-bench", &["bellwire-wire", "bellwire-server"]),
+    // Of the client only whom it trusts.
+    (
+        "bellwire-bench",
+        &["bellwire-wire", "bellwire-client", "bellwire-server"],
+    ),
     ("xtask", &[]),
 ];
 
