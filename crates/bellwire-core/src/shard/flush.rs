@@ -12,6 +12,7 @@ use std::{
 use super::{
     Shard, Sockets,
     connection::{ConnectionRef, Ix},
+    ids::Ids,
 };
 use crate::segment::Spares;
 
@@ -34,6 +35,7 @@ pub(super) struct Flush {
     pub(super) spare: Spares,
     /// Room for ids of composite streams, kept between sends.
     pub(super) lines: Vec<u8>,
+    pub(super) ids: Ids,
     /// Payload bytes that pages may hold, and do hold.
     pub(super) catchup_bytes: usize,
     pub(super) catchup_held: usize,
@@ -52,6 +54,7 @@ impl Flush {
             ready: VecDeque::new(),
             spare: Spares::default(),
             lines: Vec::new(),
+            ids: Ids::default(),
             catchup_bytes,
             catchup_held: 0,
             paged: VecDeque::new(),

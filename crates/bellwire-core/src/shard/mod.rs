@@ -22,6 +22,7 @@ mod commands;
 pub mod connection;
 mod contexts;
 mod flush;
+mod ids;
 mod input;
 mod leave;
 mod listing;

@@ -8,12 +8,13 @@ use smallvec::SmallVec;
 use super::{
     Cause, Release, Sent, Shard, Sockets,
     channels::{Channels, Source},
-    connection::{Connection, ConnectionRef, Ix, Output, Phase, Transport},
+    connection::{Connection, ConnectionRef, Ix, Output, Phase, Subscription, Transport},
+    ids::Ids,
     settings::PlantedFault,
     wheel::Coarse,
 };
 use crate::{
-    position::{Id, Position},
+    position::Position,
     segment::{Pinned, Run, SharedChunk, Spares, View},
 };
 
@@ -81,6 +82,7 @@ impl<S: Sockets> Shard<S> {
                     &mut self.channels,
                     &mut flush.spare,
                     &mut flush.lines,
+                    &mut flush.ids,
                 )
             }
             Some(
@@ -212,6 +214,17 @@ impl<S: Sockets> Shard<S> {
         let connection = &self.connections[ix as usize];
         let is_sent = connection.waiting_output().is_none();
         match connection.phase.as_deref() {
+            Some(Phase::Answered(_) | Phase::Closing { .. }) => self.let_go(ix, is_sent),
+            _ if is_sent && connection.flags.paused => self.resume_input(ix),
+            _ => {}
+        }
+    }
+
+    /// A connection that has its last words, or a part of them.
+    #[inline(never)]
+    fn let_go(&mut self, ix: Ix, is_sent: bool) {
+        let connection = &self.connections[ix as usize];
+        match connection.phase.as_deref() {
             Some(Phase::Answered(_)) if is_sent => {
                 let release = if connection.flags.last_answer {
                     Release::Close
@@ -225,6 +238,7 @@ impl<S: Sockets> Shard<S> {
             Some(&Phase::Closing { cause, heard: true }) if is_sent => {
                 self.release(ix, cause, Release::Close);
             }
+            // The peer's last word is still to be read.
             _ if is_sent && connection.flags.paused => self.resume_input(ix),
             _ => {}
         }
@@ -237,6 +251,7 @@ fn gather(
     channels: &mut Channels,
     spare: &mut Spares,
     lines: &mut Vec<u8>,
+    ids: &mut Ids,
 ) -> Gathered {
     let mut gathered = Gathered::default();
     let composite = connection.name.format.is_composite();
@@ -286,7 +301,7 @@ fn gather(
         }
     }
     if composite {
-        write_lines(connection, channels, &mut gathered, lines);
+        write_lines(connection, channels, &mut gathered, lines, ids);
     }
     gathered
 }
@@ -297,48 +312,35 @@ fn write_lines(
     channels: &Channels,
     gathered: &mut Gathered,
     lines: &mut Vec<u8>,
+    ids: &mut Ids,
 ) {
-    let mut ids: SmallVec<[Id; 8]> = connection
+    let live = |sub: &&Subscription| sub.is_live();
+    let mut stands: SmallVec<[(Ix, u64); 8]> = connection
         .subscriptions
         .iter()
-        .filter(|subscription| subscription.is_live())
-        .map(|subscription| id_at(channels, subscription.channel, subscription.cursor()))
+        .filter(live)
+        .map(|subscription| (subscription.channel, subscription.cursor()))
         .collect();
     let framing = connection.name.format.framing();
     for piece in &mut gathered.pieces {
-        let live_before = connection.subscriptions[..piece.nth]
-            .iter()
-            .filter(|s| s.is_live())
-            .count();
-        ids[live_before] = id_at(
-            channels,
-            connection.subscriptions[piece.nth].channel,
-            piece.run.last,
-        );
+        let before = connection.subscriptions[..piece.nth].iter();
+        stands[before.filter(live).count()].1 = piece.run.last;
         let start = lines.len();
         framing.write(lines, |lines| {
             lines.extend_from_slice(b"id: ");
-            for (i, id) in ids.iter().enumerate() {
+            for (i, &(entry_ix, offset)) in stands.iter().enumerate() {
                 if i > 0 {
                     lines.push(b'.');
                 }
+                let entry = &channels[entry_ix];
+                let epoch = entry.epoch;
+                let id = ids.of(&entry.channel, Position { epoch, offset });
                 lines.extend_from_slice(id.as_bytes());
             }
             lines.push(b'\n');
         });
         piece.line = start..lines.len();
     }
-}
-
-fn id_at(channels: &Channels, entry_ix: Ix, offset: u64) -> Id {
-    let entry = &channels[entry_ix];
-    Id::new(
-        &entry.channel,
-        Position {
-            epoch: entry.epoch,
-            offset,
-        },
-    )
 }
 
 /// One vectored write; returns what was offered and what was taken.
@@ -408,7 +410,7 @@ fn settle_sent(
 /// A piece of which only `sent` bytes were taken: complete publications count as sent, the one
 /// that was cut is pinned.
 fn cut(
-    subscription: &mut super::connection::Subscription,
+    subscription: &mut Subscription,
     output: &mut Option<Output>,
     piece: &Piece,
     lines: &[u8],
