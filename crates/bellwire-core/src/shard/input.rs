@@ -35,8 +35,16 @@ impl<S: Sockets> Shard<S> {
         let Some(found) = self.find_mut(connection) else {
             return Input::Gone;
         };
-        found.clock.heard = Coarse::floor(now.mono).max(found.clock.heard);
-        found.flags.pinged = false;
+        match found.phase.as_deref() {
+            // The last word was heard, or none counts any more: what follows is no frame of ours.
+            Some(Phase::Closing { heard: true, .. }) => return Input::Continue,
+            // Whatever else is said, the time for an answer to the close frame runs.
+            Some(Phase::Closing { .. }) => {}
+            _ => {
+                found.clock.heard = Coarse::floor(now.mono).max(found.clock.heard);
+                found.flags.pinged = false;
+            }
+        }
         if !found.name.transport.is_websocket() {
             // Nothing is expected on a stream of events.
             return Input::Continue;

@@ -5,7 +5,7 @@ use bellwire_core::{
     format::{Format, SseFormat},
     shard::{Cause, Settings, SlowConsumerPolicy},
 };
-use bellwire_wire::websocket::encode_masked_close;
+use bellwire_wire::websocket::{Opcode, encode_masked_close, encode_masked_frame};
 
 use super::{
     desk::{Desk, Visit, ids, words},
@@ -103,6 +103,38 @@ fn an_operator_closes_the_sessions_of_one_user() {
 }
 
 #[test]
+fn a_client_that_talks_on_instead_of_closing_is_let_go_in_time() {
+    let mut desk = desk();
+    let chatty = desk.open(Visit::to(&["news"]));
+    desk.world.with(0, |shard, now| shard.drain(1, now));
+    assert_eq!(
+        words(&desk.hear(chatty)),
+        ["hello", "bye drain", "close 1012"]
+    );
+    for _ in 0..5 {
+        assert_eq!(desk.end(chatty), None);
+        let mut ping = Vec::new();
+        encode_masked_frame(&mut ping, Opcode::Ping, b"", [1, 2, 3, 4]);
+        desk.input(chatty, &mut ping);
+        desk.wait(1_000);
+    }
+    desk.wait(200);
+    assert_eq!(desk.end(chatty), Some(Cause::Drain));
+}
+
+#[test]
+fn what_follows_a_broken_frame_does_not_keep_its_close_code_back() {
+    let mut desk = desk();
+    let broken = desk.open(Visit::to(&["news"]));
+    desk.hear(broken);
+    // Not masked, and in a second read what is no frame at all.
+    desk.input(broken, &mut [0x81, 1, b'x']);
+    desk.input(broken, &mut [0xff; 100]);
+    assert_eq!(words(&desk.hear(broken)), ["close 1002"]);
+    assert_eq!(desk.end(broken), Some(Cause::Violation));
+}
+
+#[test]
 fn a_slow_consumer_is_told_its_loss_or_closed_as_the_policy_says() {
     for policy in [SlowConsumerPolicy::Continue, SlowConsumerPolicy::Close] {
         let mut desk = Desk::new(Settings {
@@ -170,8 +202,7 @@ fn d8_a_client_that_does_not_read_its_replies_is_not_read() {
     let mut pings = Vec::new();
     for _ in 0..1_000 {
         let ping = r#"{"req":1,"ping":{}}"#.as_bytes();
-        let opcode = bellwire_wire::websocket::Opcode::Text;
-        bellwire_wire::websocket::encode_masked_frame(&mut pings, opcode, ping, [1, 2, 3, 4]);
+        encode_masked_frame(&mut pings, Opcode::Text, ping, [1, 2, 3, 4]);
     }
     desk.input(visitor, &mut pings);
     desk.world.settle();
