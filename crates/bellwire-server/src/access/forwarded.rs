@@ -5,7 +5,7 @@
 //! the proxies themselves. Pure; the PROXY header in front of a connection is read elsewhere.
 
 use std::{
-    mem,
+    iter,
     net::{IpAddr, SocketAddr},
 };
 
@@ -74,9 +74,10 @@ impl Proxies {
     ) -> Result<Option<IpAddr>, Malformed> {
         let mut furthest = None;
         for line in lines.rev() {
-            let text = line.to_str().map_err(|_| Malformed)?;
-            for entry in parts(text, ',').into_iter().rev() {
-                let address = of(entry).and_then(address).ok_or(Malformed)?;
+            for entry in from_the_right(line.as_bytes(), b',') {
+                let entry = str::from_utf8(entry).ok();
+                let named = entry.and_then(&of).and_then(address);
+                let address = named.ok_or(Malformed)?;
                 furthest = Some(address);
                 if !self.trusts(address) {
                     return Ok(furthest);
@@ -87,25 +88,33 @@ impl Proxies {
     }
 }
 
-/// Cuts at a separator outside of quotes.
-fn parts(text: &str, separator: char) -> Vec<&str> {
-    let (mut quoted, mut escaped) = (false, false);
-    let cuts = |c: char| {
-        if mem::take(&mut escaped) {
-            return false;
-        }
-        escaped = quoted && c == '\\';
-        quoted ^= c == '"';
-        c == separator && !quoted
-    };
-    text.split(cuts).map(str::trim).collect()
+/// Cuts at a separator outside of quotes. From the right, and lazily: there stands what a proxy wrote,
+/// and nothing that a client wrote to the left of it, quotes included, changes how it is read.
+fn from_the_right(text: &[u8], separator: u8) -> impl Iterator<Item = &[u8]> {
+    let mut rest = Some(text);
+    iter::from_fn(move || {
+        let text = rest.take()?;
+        let mut quoted = false;
+        let cut = (0..text.len()).rev().find(|&at| {
+            quoted ^= text[at] == b'"' && !is_escaped(&text[..at]);
+            text[at] == separator && !quoted
+        });
+        rest = cut.map(|at| &text[..at]);
+        Some(text[cut.map_or(0, |at| at + 1)..].trim_ascii())
+    })
+}
+
+/// Whether what follows is to be taken as it is: behind an odd number of backslashes.
+fn is_escaped(before: &[u8]) -> bool {
+    let backslashes = before.iter().rev().take_while(|&&byte| byte == b'\\');
+    backslashes.count() % 2 == 1
 }
 
 /// What the `for` parameter of an element says (RFC 7239 §4), without its quotes. An address needs
 /// no escapes.
 fn for_of(element: &str) -> Option<&str> {
-    let mut named = parts(element, ';').into_iter().filter_map(|pair| {
-        let (name, value) = pair.split_once('=')?;
+    let mut named = from_the_right(element.as_bytes(), b';').filter_map(|pair| {
+        let (name, value) = str::from_utf8(pair).ok()?.split_once('=')?;
         name.eq_ignore_ascii_case("for").then_some(value)
     });
     let value = named.next()?;
@@ -189,6 +198,24 @@ mod tests {
         assert_eq!(forwarded(tricky), is("2.2.2.2"));
         let hidden = r#"for="1.1.1.1, for=3.3.3.3""#;
         assert_eq!(forwarded(hidden), Err(Malformed));
+    }
+
+    #[test]
+    fn nothing_that_a_client_writes_hides_what_its_proxy_appends() {
+        for own in ["\"", "\"x", "x\\", "\\\"", "\"\\", "\"a\"b\"", ",,", "="] {
+            let appended = forwarded_for(&format!("{own}, 203.0.113.9"));
+            assert_eq!(appended, is("203.0.113.9"), "{own}");
+            for own in [own.to_owned(), format!("for={own}")] {
+                let appended = forwarded(&format!("{own}, for=\"203.0.113.9:99\";by=_x"));
+                assert_eq!(appended, is("203.0.113.9"), "{own}");
+            }
+        }
+        assert_eq!(forwarded_for("\u{e9}, 203.0.113.9"), is("203.0.113.9"));
+        let value = HeaderValue::from_bytes(b"\xff, for=203.0.113.9, for=10.2.3.4").unwrap();
+        let headers = HeaderMap::from_iter([(FORWARDED, value)]);
+        let proxies = Proxies::new(vec![Network::read("10.0.0.0/8").unwrap()]);
+        let found = proxies.client(&headers, PROXY.parse().unwrap());
+        assert_eq!(found, Ok(Some("203.0.113.9".parse().unwrap())));
     }
 
     #[test]

@@ -42,12 +42,12 @@ fn bounds_count_real_clients_through_nginx_whatever_they_say_themselves() {
     let both = ["203.0.113.1", "203.0.113.1", "203.0.113.2", "203.0.113.2"];
     secured.await_addresses(&both);
     // Who claims to be somebody else is still counted as who it is.
-    for header in ["x-forwarded-for", "forwarded"] {
-        let claim = if header == "forwarded" {
-            "for=192.0.2.7"
-        } else {
-            "192.0.2.7"
-        };
+    for (header, claim) in [
+        ("x-forwarded-for", "192.0.2.7"),
+        ("x-forwarded-for", "\"192.0.2.7"),
+        ("x-forwarded-for", "\u{e9}"),
+        ("forwarded", "for=192.0.2.7"),
+    ] {
         let request = from("203.0.113.1", "/v1/ws").header(header, claim);
         let answer = request.send(nginx.address());
         assert_eq!(answer.status(), 429, "{}", answer.text());
