@@ -36,6 +36,8 @@ pub(super) struct Slot {
     pub(super) readable: bool,
     /// Whether it is in the list of those to be read.
     pub(super) queued: bool,
+    /// Whether its session takes nothing for now, whatever arrives.
+    pub(super) paused: bool,
     /// Whether the peer has ended its side.
     pub(super) ended: bool,
     /// Whether bytes wait for the next request instead of being read: a held poll.
@@ -67,6 +69,7 @@ impl Slot {
             rare: None,
             readable: false,
             queued: false,
+            paused: false,
             ended: false,
             holds_input: false,
             lent: false,

@@ -255,7 +255,7 @@ impl Epoll {
         slot.ended |= flags.contains(EventFlags::RDHUP);
         if flags.contains(EventFlags::IN) {
             slot.readable = true;
-            if !slot.queued && !slot.holds_input {
+            if !slot.queued && !slot.paused && !slot.holds_input {
                 slot.queued = true;
                 self.reads.push_back(key);
             }
@@ -343,6 +343,7 @@ impl Epoll {
                 pipe.borrow_mut().pause();
                 return;
             }
+            slot.paused = true;
             slot.queued = false;
             self.reads.retain(|&queued| queued != key);
         }
@@ -442,10 +443,13 @@ impl Sockets for Epoll {
     }
 
     fn resume_reading(&mut self, socket: SocketKey) {
-        let slot = &self.slots[socket as usize];
+        let slot = &mut self.slots[socket as usize];
         if let Some(pipe) = slot.pipe() {
             pipe.borrow_mut().resume();
-        } else if slot.readable {
+            return;
+        }
+        slot.paused = false;
+        if slot.readable {
             self.queue_read(socket);
         }
     }

@@ -5,7 +5,7 @@
 
 use std::{
     env, fs,
-    io::{self, Read as _},
+    io::{self, Read as _, Write as _},
     net::TcpStream,
     sync::{
         Arc,
@@ -21,7 +21,7 @@ use bellwire_testkit::{
     raw::{Sse, Stream as _, Transport, WebSocket, Wish},
     wait::{self, SOON},
 };
-
+use bellwire_wire::websocket::{Opcode, encode_masked_frame};
 use serde_json::json;
 
 use crate::{dev_with, publish, say};
@@ -349,4 +349,60 @@ fn polls_whose_answers_nobody_reads_share_a_budget_and_the_others_are_answered()
     ));
     // The budget, and of each a short answer and its connection.
     assert!(grown < 12_000_000, "memory grew by {grown} bytes");
+}
+
+#[test]
+fn a_client_that_sends_on_without_reading_is_not_read_on() {
+    const MANY: usize = 32 << 20;
+    // Of one shard, so that one answer shows what happened to everybody.
+    let server = Server::builder(env!("CARGO_BIN_EXE_bellwire"))
+        .args(["--dev", "--shards", "1", "--heartbeat", "10min"])
+        .start();
+    let wish = Wish {
+        receive_buffer: Some(4 << 10),
+        ..Wish::to(["news"])
+    };
+    let mut socket = WebSocket::open(server.address(), &wish).unwrap();
+    socket.hello();
+    let (mut stream, unread) = socket.into_link().into_parts();
+    assert!(unread.is_empty());
+    let mut command = Vec::new();
+    let opcode = Opcode::Text;
+    encode_masked_frame(&mut command, opcode, br#"{"ping":{}}"#, [1, 2, 3, 4]);
+    let commands = command.repeat(1_000);
+    stream
+        .set_write_timeout(Some(Duration::from_secs(1)))
+        .unwrap();
+    let mut other = Link::connect(server.address());
+    let before = server.resident_bytes();
+    let mut sent = 0;
+    while sent < MANY {
+        match stream.write(&commands[sent % command.len()..]) {
+            Ok(written) => sent += written,
+            Err(error) => {
+                assert_eq!(error.kind(), io::ErrorKind::WouldBlock, "{error}");
+                break;
+            }
+        }
+        // The server has looked at its sockets before the next piece comes.
+        other.send(&Request::get("/livez"));
+        assert_eq!(other.answer().status(), 200);
+    }
+    let grown = server.resident_bytes().saturating_sub(before);
+    assert!(grown < 4 << 20, "memory grew by {grown} bytes");
+    assert!(sent < MANY, "it reads on although nobody reads its replies");
+    // Who reads at last has an answer to everything.
+    let whole = sent.next_multiple_of(command.len());
+    let rest = command[command.len() - (whole - sent)..].to_vec();
+    let mut writer = stream.try_clone().unwrap();
+    writer.set_write_timeout(None).unwrap();
+    let writer = thread::spawn(move || writer.write_all(&rest));
+    stream.set_read_timeout(Some(SOON)).unwrap();
+    // A reply has the words of its command, and no mask.
+    let mut left = whole / command.len() * (command.len() - 4);
+    let mut buffer = vec![0; 64 << 10];
+    while left > 0 {
+        left -= stream.read(&mut buffer).unwrap();
+    }
+    writer.join().unwrap().unwrap();
 }
