@@ -1,12 +1,14 @@
 //! A way into a server that encrypts, for clients that do not: plain on one side, TLS on the other.
 //! Servers started with TLS stand behind one, so that every raw client and every behaviour can be
-//! tried over TLS. It must not look into what it passes on.
+//! tried over TLS. It must not look into what it passes on. Also one exchange without a tunnel, for what
+//! only the end of the encryption shows.
 
 use std::{fmt, io, net::SocketAddr, sync::Arc};
 
 use tokio::{
-    io::{AsyncWriteExt, copy_bidirectional},
-    net::{TcpListener, TcpStream},
+    io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional},
+    net::{TcpListener, TcpSocket, TcpStream},
+    time::timeout,
 };
 use tokio_rustls::{
     TlsConnector,
@@ -16,7 +18,7 @@ use tokio_rustls::{
     },
 };
 
-use crate::{between::Between, certificate::Certificate};
+use crate::{between::Between, certificate::Certificate, wait::SOON};
 
 /// A running tunnel; it stops when dropped.
 pub struct Tunnel(Between);
@@ -47,6 +49,34 @@ impl fmt::Debug for Tunnel {
             .field("address", &self.0.address)
             .finish_non_exhaustive()
     }
+}
+
+/// Sends bytes over TLS and reads to the end, with a receive buffer of so many bytes.
+///
+/// # Errors
+/// The connection's, or that it ends without the server's word that nothing more comes
+/// (`UnexpectedEof`).
+pub fn exchange(
+    server: SocketAddr,
+    certificate: &Certificate,
+    receive_buffer: u32,
+    request: &[u8],
+) -> io::Result<Vec<u8>> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let talk = async {
+        let socket = TcpSocket::new_v4()?;
+        socket.set_recv_buffer_size(receive_buffer)?;
+        let stream = socket.connect(server).await?;
+        let name = ServerName::from(server.ip());
+        let mut stream = trusting(certificate).connect(name, stream).await?;
+        stream.write_all(request).await?;
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).await?;
+        Ok(answer)
+    };
+    runtime.block_on(async { timeout(SOON, Box::pin(talk)).await? })
 }
 
 /// What trusts one certificate.

@@ -63,14 +63,20 @@ pub(super) async fn serve(
     });
     let handover = tokio::select! {
         biased;
-        handover = driven => handover?,
+        handover = driven => handover,
         () = progress.late(deadline) => {
             local.count_refusal("handshake_timeout");
             return Ok(());
         }
     };
-    let Some(handover) = handover else {
-        return Ok(());
+    let handover = match handover {
+        Ok(Some(handover)) => handover,
+        // Now the end is said.
+        Ok(None) => return (&mut connection).await,
+        Err(error) => {
+            connection.into_parts().io.into_inner().finish();
+            return Err(error);
+        }
     };
     let parts = connection.into_parts();
     let Parts {

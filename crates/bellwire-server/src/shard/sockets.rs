@@ -475,7 +475,7 @@ impl Sockets for Epoll {
                 self.park(socket, self.keep_alive_ms);
             }
             return;
-        } else if departure.cause != Cause::Peer && slot.close() {
+        } else if slot.close() && departure.cause != Cause::Peer {
             slot.connection = None;
             slot.rare = match slot.rare.take().map(|rare| *rare) {
                 Some(Rare::Tls(tls)) => Some(Box::new(Rare::Closing(tls))),

@@ -76,6 +76,14 @@ impl Wire {
         Rc::clone(&self.progress)
     }
 
+    /// Says that nothing more comes, where that can be said and the socket takes it at once.
+    pub(super) fn finish(mut self) {
+        if let Some(tls) = &mut self.tls {
+            // The error of a peer that is gone is of no interest.
+            tls.close(&mut Direct(&self.stream)).ok();
+        }
+    }
+
     pub(super) fn into_parts(self) -> Parts {
         Parts {
             stream: self.stream,

@@ -15,11 +15,15 @@ use bellwire_testkit::{
     process::Server,
     proxy::{Cut, Proxy},
     raw::{Sse, Stream as _, Transport, Wish},
-    tunnel::Tunnel,
+    tunnel::{Tunnel, exchange},
     wait::{self, SOON},
 };
+use bellwire_wire::websocket::encode_masked_close;
 
-use crate::{binary, numbers, publish, publish_numbers, say, slow_consumers::stopped_readers};
+use crate::{
+    binary, handshakes::handshake, numbers, publish, publish_numbers, say,
+    slow_consumers::stopped_readers,
+};
 
 fn dev_tls() -> Server {
     binary().args(["--dev"]).tls().start()
@@ -166,6 +170,25 @@ fn a_client_that_begins_no_handshake_is_dropped_in_time() {
         metrics.contains("bellwire_requests_refused_total{code=\"handshake_timeout\"} 2"),
         "{metrics}"
     );
+}
+
+#[test]
+fn every_connection_ends_with_the_word_that_nothing_more_comes() {
+    let server = dev_tls();
+    let close = |request: Request| request.header("connection", "close").to_bytes("localhost");
+    let mut leaving = handshake("/v1/ws?channel=news", &[]).to_bytes("localhost");
+    encode_masked_close(&mut leaving, 1000, "", [1, 2, 3, 4]);
+    for request in [
+        close(Request::get("/livez")),
+        close(Request::post("/v1/channels/news", "1")),
+        close(Request::get("/v1/poll?channel=news")),
+        b"GET /livez HTTP/1.1\r\nhost: localhost\r\nbroken\r\n\r\n".to_vec(),
+        leaving,
+    ] {
+        let said = exchange(server.listening(), server.certificate(), 64 << 10, &request);
+        let said = said.unwrap_or_else(|error| panic!("{error}: {}", request.escape_ascii()));
+        assert!(said.starts_with(b"HTTP/1.1 "), "{}", said.escape_ascii());
+    }
 }
 
 #[test]
