@@ -81,14 +81,18 @@ impl Tls {
     /// # Errors
     /// The socket's, or the peer does not keep to the protocol.
     pub(crate) fn shake_hands(&mut self, io: &mut (impl Read + Write)) -> io::Result<bool> {
-        while self.connection.is_handshaking() {
+        // Before the peer has all that was said so far it has nothing to answer.
+        while self.flush(io)? {
+            if !self.connection.is_handshaking() {
+                return Ok(true);
+            }
             match self.pull(io)? {
                 Pulled::Some => {}
                 Pulled::Nothing => return Ok(false),
                 Pulled::End => return Err(ErrorKind::UnexpectedEof.into()),
             }
         }
-        self.flush(io)
+        Ok(false)
     }
 
     /// Whether both sides settled on HTTP/2.

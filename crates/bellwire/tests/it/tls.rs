@@ -192,6 +192,20 @@ fn every_connection_ends_with_the_word_that_nothing_more_comes() {
 }
 
 #[test]
+fn a_certificate_too_long_for_a_slow_client_to_take_at_once_is_shown_to_its_end() {
+    let server = dev_tls();
+    let certificate = server.certificate();
+    let chain = fs::read_to_string(certificate.path()).unwrap().repeat(120);
+    fs::write(certificate.path(), chain).unwrap();
+    server.hang_up();
+    server.await_log("new connections get the certificate as it is now");
+    let request = Request::get("/livez").header("connection", "close");
+    let request = request.to_bytes("localhost");
+    let said = exchange(server.listening(), certificate, 4 << 10, &request).unwrap();
+    assert!(said.ends_with(b"ok\n"), "{}", said.escape_ascii());
+}
+
+#[test]
 fn whatever_comes_in_place_of_records_ends_the_connection() {
     let server = dev_tls();
     for bytes in [
