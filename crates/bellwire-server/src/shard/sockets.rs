@@ -297,8 +297,12 @@ impl Epoll {
             None => return Ok(None),
             Some((mut stream, Some(tls))) => {
                 let received = tls.receive(&mut stream, buffer);
-                match received {
-                    Ok(Some(count)) if count > 0 => self.queue_read(key),
+                match &received {
+                    Ok(Some(count)) if *count > 0 => self.queue_read(key),
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {
+                        self.queue_read(key);
+                        return Ok(None);
+                    }
                     _ => slot.readable = false,
                 }
                 return received;

@@ -103,21 +103,23 @@ impl Tls {
     /// Reads once; `None` means that nothing is there, 0 that nothing will come.
     ///
     /// # Errors
-    /// The socket's, or the peer does not keep to the protocol.
+    /// The socket's, or the peer does not keep to the protocol. `Interrupted` where what came holds
+    /// nothing for the reader and there may be more, as much as the peer likes: how often to read
+    /// again at once is for the caller to bound.
     pub(crate) fn receive(
         &mut self,
         io: &mut (impl Read + Write),
         buffer: &mut [u8],
     ) -> io::Result<Option<usize>> {
-        while self.plain.is_empty() {
-            if self.ended {
-                return Ok(Some(0));
-            }
+        if self.needs_socket() {
             match self.pull(io)? {
                 Pulled::Some => {}
                 Pulled::Nothing => return Ok(None),
-                Pulled::End => return Ok(Some(0)),
+                Pulled::End => self.ended = true,
             }
+        }
+        if self.needs_socket() {
+            return Err(ErrorKind::Interrupted.into());
         }
         let taken = self.plain.len().min(buffer.len());
         buffer[..taken].copy_from_slice(&self.plain[..taken]);
@@ -127,6 +129,11 @@ impl Tls {
             self.plain.drain(..taken);
         }
         Ok(Some(taken))
+    }
+
+    /// Whether there is nothing to read before the socket has something.
+    pub(crate) fn needs_socket(&self) -> bool {
+        self.plain.is_empty() && !self.ended
     }
 
     /// Puts decrypted bytes that were read too far before those that follow.

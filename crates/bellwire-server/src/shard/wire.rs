@@ -149,12 +149,20 @@ impl AsyncRead for Wire {
             return Pin::new(stream).poll_read(cx, buffer);
         };
         loop {
-            let room = buffer.initialize_unfilled();
-            if let Some(count) = tls.receive(&mut Direct(stream), room)? {
-                buffer.advance(count);
-                return Poll::Ready(Ok(()));
+            if tls.needs_socket() {
+                // Asked each time, because that is what ends a task's turn.
+                ready!(stream.poll_read_ready(cx))?;
             }
-            ready!(stream.poll_read_ready(cx))?;
+            let room = buffer.initialize_unfilled();
+            match tls.receive(&mut Direct(stream), room) {
+                Ok(Some(count)) => {
+                    buffer.advance(count);
+                    return Poll::Ready(Ok(()));
+                }
+                Ok(None) => {}
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Poll::Ready(Err(error)),
+            }
         }
     }
 }
