@@ -111,10 +111,13 @@ pub(super) async fn serve(
         () = local.shared.drain.stopped_listening() => {}
     }
     connection.as_mut().graceful_shutdown();
+    let patience = config.limits.handshake_timeout;
     tokio::select! {
         ended = connection => ended,
         // Who does not go by himself.
-        () = streams.idle(config.limits.handshake_timeout) => Ok(()),
+        () = streams.idle(patience) => Ok(()),
+        // Who has no seat does not get one by leaving the refusal untaken.
+        () = sleep(patience), if door.room != Room::Seated => Ok(()),
     }
 }
 

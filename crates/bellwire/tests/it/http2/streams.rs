@@ -268,3 +268,26 @@ fn a_stream_with_a_closed_window_is_a_slow_reader_and_harms_nobody() {
         .await;
     });
 }
+
+#[test]
+fn who_finds_no_room_does_not_stay_by_leaving_the_refusal_untaken() {
+    let server = dev_http2(&[
+        "--limits-max-connections",
+        "1",
+        "--limits-handshake-timeout",
+        "1s",
+    ]);
+    let mut seated = Sse::open(server.address(), &Wish::to(["news"])).unwrap();
+    seated.hello();
+    run(async {
+        let mut closed = Builder::new();
+        closed.initial_window_size(0);
+        let client = Client::connect_with(server.address(), &closed).await;
+        let refused = client.get("/v1/poll?channel=news").await;
+        assert_eq!(refused.status, 503);
+        soon("the connection's end", client.connection)
+            .await
+            .unwrap()
+            .ok();
+    });
+}
