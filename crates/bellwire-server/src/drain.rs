@@ -93,11 +93,12 @@ async fn leave(shared: &Shared) {
             break;
         }
     }
-    // Peers that do not answer a close frame are not waited for longer than its time.
+    // Peers that do not answer a close frame are not waited for longer than its time, nor are those
+    // who send the rest of a request.
     let patience = Instant::now() + Duration::from_millis(shared.settings.close_timeout_ms);
     while Instant::now() < patience {
         let left = local_on_all(shared, |local| {
-            local.inspect(|shard| shard.connection_count())
+            local.answering() + local.inspect(|shard| shard.connection_count())
         });
         if left.await.iter().sum::<usize>() == 0 {
             break;

@@ -59,6 +59,7 @@ pub(crate) async fn respond(
     accepted: &Rc<Accepted>,
     request: Request<Incoming>,
 ) -> Response<Body> {
+    let _answering = local.answer();
     let has_body = !hyper::body::Body::is_end_stream(request.body());
     let (mut parts, body) = request.into_parts();
     let version = parts.version;

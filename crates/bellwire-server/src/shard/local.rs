@@ -109,6 +109,8 @@ pub(crate) struct Local {
     fallbacks: RefCell<BTreeMap<&'static str, u64>>,
     /// Requests whose trusted proxy did not say for whom.
     malformed_forwarded: Cell<u64>,
+    /// Requests that are being answered.
+    answering: Cell<usize>,
     id: usize,
     last_tick: Cell<u64>,
     /// The time of the turn under way: read once, and a turn itself tells whether there is more to do.
@@ -158,6 +160,7 @@ impl Local {
             refusals: RefCell::default(),
             fallbacks: RefCell::default(),
             malformed_forwarded: Cell::new(0),
+            answering: Cell::new(0),
             id,
             last_tick: Cell::new(0),
             turn: Cell::new(None),
@@ -442,6 +445,17 @@ impl Local {
         self.malformed_forwarded.get()
     }
 
+    /// Counts a request until its answer is known, or its socket is given to a session.
+    pub(crate) fn answer(self: &Rc<Self>) -> Answering {
+        self.answering.update(|count| count + 1);
+        Answering(Rc::clone(self))
+    }
+
+    /// Requests that are being answered.
+    pub(crate) fn answering(&self) -> usize {
+        self.answering.get()
+    }
+
     /// Gives sockets whose next request has begun back to the HTTP library.
     fn handle_returned(self: &Rc<Self>) -> bool {
         let (returned, more) = self.with(|shard, _| {
@@ -457,6 +471,16 @@ impl Local {
     /// A fresh public name for a connection.
     pub(crate) fn new_connection_id(&self) -> ConnectionId {
         ConnectionId(random_u64())
+    }
+}
+
+/// A request that is being answered, for as long as this is there.
+#[derive(Debug)]
+pub(crate) struct Answering(Rc<Local>);
+
+impl Drop for Answering {
+    fn drop(&mut self) {
+        self.0.answering.update(|count| count - 1);
     }
 }
 

@@ -1,7 +1,10 @@
 //! Leaving (D11): a steady rate within the window, a last word for everybody, never an error to
 //! an EventSource.
 
-use std::time::{Duration, Instant};
+use std::{
+    net::TcpStream,
+    time::{Duration, Instant},
+};
 
 use bellwire_testkit::{
     credentials,
@@ -278,4 +281,29 @@ fn a_goodbye_says_where_and_when_to_come_back() {
         assert!((1_000..=3_000).contains(&retry), "{bye}");
         assert!(matches!(stream.item(), Item::End(_)));
     }
+}
+
+#[test]
+fn a_request_that_is_under_way_is_answered_before_the_end() {
+    let mut secured = draining_in("0s", "200ms");
+    let address = secured.server.address();
+    let mut link = Link::connect(address);
+    let head = format!(
+        "POST /v1/channels/news HTTP/1.1\r\nhost: {address}\r\nauthorization: Bearer {}\r\n\
+         content-length: 1\r\nexpect: 100-continue\r\n\r\n",
+        secured.key.text
+    );
+    link.send_bytes(head.as_bytes());
+    assert_eq!(link.head().status, 100);
+    secured.server.terminate();
+    wait::until("the listener to be closed", || {
+        TcpStream::connect(secured.server.listening()).is_err()
+    });
+    link.send_bytes(b"1");
+    let answer = link.answer();
+    assert_eq!(
+        (answer.status(), answer.header("connection")),
+        (200, Some("close"))
+    );
+    assert_eq!(secured.server.process().wait(SOON).code(), Some(0));
 }
