@@ -1,6 +1,7 @@
 //! What applies to a group of channels: history, delay, rights without credentials.
 
 use crate::{
+    access::Right,
     channel::{Channel, Pattern},
     engine::Durability,
 };
@@ -77,6 +78,13 @@ impl Namespaces {
             .iter()
             .find(|rule| rule.pattern.matches(channel))
             .unwrap_or(&self.default)
+    }
+
+    /// Whether some channel is open to everybody for something.
+    #[must_use]
+    pub fn give_everybody(&self, right: Right) -> bool {
+        let mut all = self.rules.iter().chain([&self.default]);
+        all.any(|rule| right.is_in(rule.anonymous))
     }
 }
 

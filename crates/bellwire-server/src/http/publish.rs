@@ -41,6 +41,7 @@ struct Batch {
 impl Asked<'_> {
     pub(super) async fn publish(&self, body: Incoming) -> Answer {
         let access = self.admit(Purpose::Change)?;
+        self.check_anybody(&access)?;
         let limits = &self.local.shared.config.limits;
         let body = body::read(body, limits.max_body_bytes, limits.keep_alive_timeout).await?;
         let (shape, texts) = items::read(&body, limits.max_batch)?;
@@ -55,6 +56,7 @@ impl Asked<'_> {
 
     pub(super) async fn publish_to(&self, channel: Channel, body: Incoming) -> Answer {
         let access = self.admit(Purpose::Change)?;
+        self.check_right(&access, &channel)?;
         let limits = &self.local.shared.config.limits;
         let body = body::read(body, limits.max_body_bytes, limits.keep_alive_timeout).await?;
         let event = pairs(&self.parts)
@@ -96,11 +98,29 @@ impl Asked<'_> {
         let (rates, now) = (&self.local.shared.rates, self.local.now());
         let allowed = rates.publish(access, || Some(self.client()), now);
         allowed.map_err(|error| too_fast(&error))?;
+        self.check_right(access, &draft.channel)?;
+        Ok(draft)
+    }
+
+    /// Refuses whom no channel is open to, before a byte of what he sends is kept.
+    fn check_anybody(&self, access: &Access) -> Result<(), Problem> {
         let namespaces = &self.local.shared.settings.namespaces;
-        match access.check(Right::Publish, &draft.channel, namespaces) {
-            Ok(()) => Ok(draft),
-            Err(denied) => Err(denied_problem(access, &denied)),
+        if !access.is_anonymous() || namespaces.give_everybody(Right::Publish) {
+            return Ok(());
         }
+        let detail = "no credentials, and no namespace gives anonymous publish; \
+                      send a token, or an API key";
+        let denied = Denied {
+            check: Right::Publish.as_str(),
+            detail: detail.to_owned(),
+        };
+        Err(denied_problem(access, &denied))
+    }
+
+    fn check_right(&self, access: &Access, channel: &Channel) -> Result<(), Problem> {
+        let namespaces = &self.local.shared.settings.namespaces;
+        let checked = access.check(Right::Publish, channel, namespaces);
+        checked.map_err(|denied| denied_problem(access, &denied))
     }
 
     async fn submit(&self, shape: Shape, batch: Batch) -> Answer {

@@ -31,6 +31,10 @@ const POLL_TIMEOUT_S: u64 = 25;
 const MAX_POLL_TIMEOUT_S: u64 = 60;
 const POLL_LIMIT: u64 = 100;
 
+/// The longest body: all channels of a connection, with a grant of some KiB for each. It is read
+/// before it is known what is open to whom, so it is shorter than what publishers may send.
+const LIST_BYTES: usize = 1 << 20;
+
 /// A session that may open.
 pub(super) struct Ready {
     pub(super) id: ConnectionId,
@@ -233,7 +237,8 @@ impl Asked<'_> {
 
     async fn read(&self, body: Incoming) -> Result<bytes::Bytes, Problem> {
         let limits = &self.local.shared.config.limits;
-        body::read(body, limits.max_body_bytes, limits.keep_alive_timeout).await
+        let max = limits.max_body_bytes.min(LIST_BYTES);
+        body::read(body, max, limits.keep_alive_timeout).await
     }
 
     fn is_head(&self) -> bool {

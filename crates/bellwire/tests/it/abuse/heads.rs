@@ -7,12 +7,14 @@ use std::{
 };
 
 use bellwire_testkit::{
+    credentials,
     http::{Link, Request},
     process::Server,
     wait::SOON,
 };
+use serde_json::json;
 
-use crate::{dev, handshakes::handshake, say};
+use crate::{dev, handshakes::handshake, say, secured};
 
 /// Sends a head and what would follow it one byte at a time, for as long as the server reads; gives
 /// how many it took.
@@ -128,5 +130,39 @@ fn a_body_in_single_bytes_costs_its_length() {
         let grown = server.resident_bytes().saturating_sub(before);
         say(&format!("a body of {LENGTH} single bytes: {grown} bytes"));
         assert!(grown < 4 << 20, "{grown} bytes");
+    }
+}
+
+/// The head of a POST whose body is said to be long.
+fn announced(path: &str, token: Option<&str>) -> Vec<u8> {
+    let request = Request::new("POST", path).bearer(token);
+    let request = request.header("content-length", "8000000");
+    request.to_bytes("localhost")
+}
+
+#[test]
+fn who_may_not_publish_is_refused_before_the_body_comes() {
+    let secured = secured(&[]);
+    let subscriber = credentials::token("ann", &json!({"subscribe": ["*"]}));
+    for (path, token, status) in [
+        ("/v1/publish", None, 401),
+        ("/v1/channels/news", None, 401),
+        ("/v1/channels/news", Some(&*subscriber), 403),
+        ("/v1/users/bob", Some(&*subscriber), 403),
+    ] {
+        let mut link = Link::connect(secured.server.address());
+        link.send_bytes(&announced(path, token));
+        assert_eq!(link.answer().status(), status, "{path}");
+    }
+}
+
+#[test]
+fn a_list_of_channels_may_not_be_as_long_as_a_publish() {
+    let secured = secured(&[]);
+    for path in ["/v1/sse", "/v1/poll"] {
+        let mut link = Link::connect(secured.server.address());
+        link.send_bytes(&announced(path, None));
+        link.send_bytes(&vec![b' '; (1 << 20) + 1]);
+        assert_eq!(link.answer().status(), 413, "{path}");
     }
 }
