@@ -195,10 +195,14 @@ impl<S: Sockets> Shard<S> {
     /// The peer is gone, as the socket tells.
     pub fn hang_up(&mut self, connection: ConnectionRef, now: Now) {
         self.now = now;
+        // Who ended only what it sends may still read, and its close frame is to be answered.
+        if self.find_mut(connection).is_some_and(|it| it.is_closing()) {
+            self.flush_connection(connection.ix);
+        }
         if self.find_mut(connection).is_some() {
             self.depart(connection.ix, Cause::Peer);
-            self.settle();
         }
+        self.settle();
     }
 
     /// Age, deadlines, heartbeats; call about every 100 ms.

@@ -329,7 +329,8 @@ impl Local {
         });
     }
 
-    pub(super) fn pipe_reader_gone(&self, socket: SocketKey) {
+    /// Nothing more comes from a pipe's client, or it takes nothing more.
+    pub(super) fn pipe_ended(&self, socket: SocketKey) {
         self.with(|shard, now| {
             if let Some(connection) = shard.sockets().connection_of(socket) {
                 shard.hang_up(connection, now);

@@ -133,7 +133,7 @@ impl Drop for PipeBody {
         let ended = pipe.ended;
         drop(pipe);
         if !ended {
-            self.local.pipe_reader_gone(self.socket);
+            self.local.pipe_ended(self.socket);
         }
     }
 }

@@ -5,7 +5,7 @@
 
 use std::{
     cell::RefCell,
-    future::poll_fn,
+    future::{pending, poll_fn},
     io,
     pin::Pin,
     rc::Rc,
@@ -57,16 +57,22 @@ pub(crate) fn pump(
 async fn both_ways(stream: Stream, mut body: PipeBody) -> io::Result<()> {
     let (mut from, mut to) = split(stream);
     let (local, pipe, socket) = (Rc::clone(&body.local), Rc::clone(&body.pipe), body.socket);
-    let reading = poll_fn(|cx| {
-        loop {
-            if pipe.borrow_mut().poll_resumed(cx).is_pending() {
-                return Poll::Pending;
+    let reading = async {
+        poll_fn(|cx| {
+            loop {
+                if pipe.borrow_mut().poll_resumed(cx).is_pending() {
+                    return Poll::Pending;
+                }
+                if !ready!(local.poll_feed(cx, socket, &mut from))? {
+                    return Poll::Ready(io::Result::Ok(()));
+                }
             }
-            if !ready!(local.poll_feed(cx, socket, &mut from))? {
-                return Poll::Ready(Ok(()));
-            }
-        }
-    });
+        })
+        .await?;
+        // The session's last words still go.
+        local.pipe_ended(socket);
+        pending().await
+    };
     tokio::select! {
         ended = reading => ended,
         ended = write_on(&mut body, &mut to) => ended,

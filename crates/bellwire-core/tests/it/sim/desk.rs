@@ -168,6 +168,13 @@ impl Desk {
         self.world.input(0, connection, bytes)
     }
 
+    /// A visitor sends nothing more.
+    pub(super) fn hang_up(&mut self, socket: SocketKey) {
+        let connection = self.visitors[&socket].0;
+        self.world
+            .with(0, |shard, now| shard.hang_up(connection, now));
+    }
+
     /// Everything that a visitor was told since the last time.
     pub(super) fn hear(&mut self, socket: SocketKey) -> Vec<Said> {
         let mut heard = Vec::new();

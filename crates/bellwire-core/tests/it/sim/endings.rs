@@ -123,6 +123,19 @@ fn a_client_that_talks_on_instead_of_closing_is_let_go_in_time() {
 }
 
 #[test]
+fn a_close_frame_is_answered_though_nothing_comes_behind_it() {
+    let mut desk = desk();
+    let leaving = desk.open(Visit::to(&["news"]));
+    desk.hear(leaving);
+    let mut close = Vec::new();
+    encode_masked_close(&mut close, 1000, "", [1, 2, 3, 4]);
+    desk.input(leaving, &mut close);
+    desk.hang_up(leaving);
+    assert_eq!(words(&desk.hear(leaving)), ["close 1000"]);
+    assert_eq!(desk.end(leaving), Some(Cause::Peer));
+}
+
+#[test]
 fn what_follows_a_broken_frame_does_not_keep_its_close_code_back() {
     let mut desk = desk();
     let broken = desk.open(Visit::to(&["news"]));

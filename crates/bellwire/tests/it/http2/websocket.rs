@@ -128,6 +128,22 @@ fn a_session_ends_with_its_stream_and_a_stream_with_its_session() {
 }
 
 #[test]
+fn a_close_frame_that_ends_the_stream_is_answered() {
+    let server = dev_http2(&["--http2-websocket"]);
+    run(async {
+        let client = Client::connect(server.address()).await;
+        let mut socket = Socket::open(&client, "/v1/ws?channel=news").await.unwrap();
+        socket.body.until("{\"hello\"").await;
+        let mut frame = Vec::new();
+        encode_masked_frame(&mut frame, Opcode::Close, &[12, 0], [7, 5, 3, 1]);
+        socket.sending.send_data(frame.into(), true).unwrap();
+        let said = socket.body.rest().await;
+        // 0x88 is no text.
+        assert!(said.ends_with("\u{fffd}\u{2}\u{c}\u{0}"), "{said:?}");
+    });
+}
+
+#[test]
 fn handshakes_are_checked_as_over_http1() {
     let server = dev_http2(&["--http2-websocket"]);
     run(async {
