@@ -71,6 +71,8 @@ impl<S: Sockets> Shard<S> {
         }
         let connection = self.connection(ix);
         connection.flags.paused = false;
+        // What it took meanwhile showed that it is there.
+        connection.clock.heard = connection.clock.heard.max(connection.clock.sent);
         let generation = connection.name.generation;
         let socket = connection.name.socket;
         let held = connection.reading_mut().map(|r| mem::take(&mut r.held));

@@ -41,6 +41,7 @@ impl<S: Sockets> Shard<S> {
         let clock = &connection.clock;
         let heartbeat = self.heartbeat_of(connection);
         let (opened, sent, heard) = (clock.opened.ms(), clock.sent.ms(), clock.heard.ms());
+        let seen = seen(connection);
         let phase = match connection.phase.as_deref() {
             Some(Phase::AwaitingAuth(_)) => opened + self.settings.auth_timeout_ms,
             Some(Phase::Answered(_)) => return sent + 2 * self.settings.heartbeat_ms,
@@ -58,7 +59,7 @@ impl<S: Sockets> Shard<S> {
                 } else {
                     heartbeat
                 };
-                (heard + patience).min(sent + heartbeat)
+                (seen + patience).min(sent + heartbeat)
             }
         };
         phase.min(heartbeat).min(self.expiry(connection))
@@ -139,8 +140,7 @@ impl<S: Sockets> Shard<S> {
             return;
         };
         let heartbeat = self.heartbeat_of(connection);
-        let (clock, now) = (&connection.clock, self.now.mono);
-        let (sent, heard) = (clock.sent.ms(), clock.heard.ms());
+        let (sent, seen, now) = (connection.clock.sent.ms(), seen(connection), self.now.mono);
         match connection.name.transport {
             Transport::Poll => {}
             Transport::Sse => {
@@ -149,10 +149,10 @@ impl<S: Sockets> Shard<S> {
                 }
             }
             Transport::WebSocket | Transport::Echo => {
-                if now >= heard + 2 * self.settings.heartbeat_ms {
+                if now >= seen + 2 * self.settings.heartbeat_ms {
                     self.depart(ix, Cause::Silent);
                 } else if now >= sent + heartbeat
-                    || now >= heard + heartbeat && !connection.flags.pinged
+                    || now >= seen + heartbeat && !connection.flags.pinged
                 {
                     self.say_heartbeat(ix);
                 }
@@ -183,5 +183,16 @@ impl<S: Sockets> Shard<S> {
         for grant in expired {
             self.revoke_if_denied(ix, &grant.channel, &Denied::grant_expired(&grant.channel));
         }
+    }
+}
+
+/// When a WebSocket's peer last showed that it is there: by what was heard of it, or, while it is not
+/// listened to, by what it took.
+fn seen(connection: &Connection) -> u64 {
+    let clock = &connection.clock;
+    if connection.flags.paused {
+        clock.heard.ms().max(clock.sent.ms())
+    } else {
+        clock.heard.ms()
     }
 }

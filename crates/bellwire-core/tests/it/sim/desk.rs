@@ -178,23 +178,27 @@ impl Desk {
     /// Everything that a visitor was told since the last time.
     pub(super) fn hear(&mut self, socket: SocketKey) -> Vec<Said> {
         let mut heard = Vec::new();
-        loop {
-            self.world.settle();
-            let (connection, reader) = self.visitors.get_mut(&socket).expect("a visitor");
-            let connection = *connection;
-            let sockets = self.world.shards[0].sockets();
-            let bytes = sockets.read(socket, usize::MAX);
-            let writable = sockets.take_writable(socket);
-            let quiet = bytes.is_empty() && !writable;
-            heard.extend(reader.feed(bytes).expect("an unbroken wire"));
-            if writable {
-                self.world
-                    .with(0, |shard, now| shard.writable(connection, now));
-            }
-            if quiet {
-                return heard;
-            }
+        while let Some(said) = self.read(socket, usize::MAX) {
+            heard.extend(said);
         }
+        heard
+    }
+
+    /// What at most `max` bytes tell a visitor; nothing where there are none.
+    pub(super) fn read(&mut self, socket: SocketKey, max: usize) -> Option<Vec<Said>> {
+        self.world.settle();
+        let (connection, reader) = self.visitors.get_mut(&socket).expect("a visitor");
+        let connection = *connection;
+        let sockets = self.world.shards[0].sockets();
+        let bytes = sockets.read(socket, max);
+        let writable = sockets.take_writable(socket);
+        let quiet = bytes.is_empty() && !writable;
+        let said = reader.feed(bytes).expect("an unbroken wire");
+        if writable {
+            self.world
+                .with(0, |shard, now| shard.writable(connection, now));
+        }
+        (!quiet).then_some(said)
     }
 
     /// A poll's answer, once it has come.

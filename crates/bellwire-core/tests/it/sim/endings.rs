@@ -3,7 +3,7 @@
 use bellwire_core::{
     access::Access,
     format::{Format, SseFormat},
-    shard::{Cause, Settings, SlowConsumerPolicy},
+    shard::{Cause, Input, Settings, SlowConsumerPolicy},
 };
 use bellwire_wire::websocket::{Opcode, encode_masked_close, encode_masked_frame};
 
@@ -222,6 +222,37 @@ fn d8_a_client_that_does_not_read_its_replies_is_not_read() {
     assert!(desk.world.shards[0].gauges().output_bytes < 3_000);
     let replies = desk.hear(visitor).len();
     assert_eq!(replies, 1 + 1_000, "all are answered in the end");
+}
+
+#[test]
+fn who_takes_its_replies_slowly_is_not_taken_for_gone() {
+    let mut desk = Desk::new(Settings {
+        max_output_bytes: 100,
+        ..Settings::default()
+    });
+    let mut pings = Vec::new();
+    for _ in 0..100 {
+        let ping = r#"{"req":1,"ping":{}}"#.as_bytes();
+        encode_masked_frame(&mut pings, Opcode::Text, ping, [1, 2, 3, 4]);
+    }
+    let [slow, gone] = [(), ()].map(|()| {
+        let visitor = desk.open_narrow(Visit::to(&[]), 10);
+        let input = desk.input(visitor, &mut pings.clone());
+        assert_eq!(input, Input::Pause);
+        visitor
+    });
+    for _ in 0..100 {
+        assert_eq!(desk.end(slow), None);
+        desk.read(slow, 5);
+        desk.wait(1_000);
+    }
+    desk.world.shards[0].sockets().reset(gone);
+    assert_eq!(desk.end(gone), Some(Cause::Silent));
+    // And once it has taken all, it has its time to say something.
+    desk.hear(slow);
+    desk.wait(10_000);
+    desk.hear(slow);
+    assert_eq!(desk.end(slow), None);
 }
 
 #[test]
