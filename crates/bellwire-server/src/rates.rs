@@ -16,7 +16,10 @@ use bellwire_core::{
     time::Now,
 };
 
-use crate::{access::Proxies, config::Limits};
+use crate::{
+    access::{Proxies, ipv6_network},
+    config::Limits,
+};
 
 /// See the module.
 #[derive(Debug)]
@@ -94,15 +97,14 @@ impl Rates {
         self.connect.take(|| self.key(address), now)
     }
 
-    /// An address as a key; nothing for those without bounds. Of IPv6 it is the network, in which
-    /// one client has as many addresses as it likes.
+    /// An address as a key; nothing for those without bounds.
     fn key(&self, address: IpAddr) -> Option<u64> {
         if self.proxies.is_exempt(address) {
             return None;
         }
-        Some(match address.to_canonical() {
-            IpAddr::V4(v4) => self.secret.hash_one(v4),
-            IpAddr::V6(v6) => self.secret.hash_one(v6.to_bits() >> 64),
+        Some(match ipv6_network(address) {
+            Some(network) => self.secret.hash_one(network),
+            None => self.secret.hash_one(address.to_canonical()),
         })
     }
 }

@@ -138,6 +138,15 @@ fn address(text: &str) -> Option<IpAddr> {
     address.or_else(with_port).map(|ip| ip.to_canonical())
 }
 
+/// The network of an IPv6 address, in which one client has as many addresses as it likes; bounds per
+/// address count it as one.
+pub(crate) fn ipv6_network(address: IpAddr) -> Option<u64> {
+    match address.to_canonical() {
+        IpAddr::V4(_) => None,
+        IpAddr::V6(v6) => u64::try_from(v6.to_bits() >> 64).ok(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

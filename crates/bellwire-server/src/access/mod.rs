@@ -19,6 +19,7 @@ mod verifier;
 pub use api_key::{API_KEY_PREFIX, StoredKey, generate as generate_api_key};
 pub use credential::{TOKEN_COOKIE, TOKEN_PARAMETER, redacted};
 pub use dev::DevKey;
+pub(crate) use forwarded::ipv6_network;
 pub use forwarded::{Malformed, Proxies};
 pub use gate::{Admitted, Cors, Gate, Policy, Purpose};
 pub use inspect::{Inspection, inspect};

@@ -12,7 +12,7 @@ use std::{
 use bellwire_core::rate::TooFast;
 use tokio::sync::Notify;
 
-use crate::access::Proxies;
+use crate::access::{Proxies, ipv6_network};
 
 /// Descriptors kept for answering those for whom there is no room, and the probes.
 const OVERFLOW: usize = 24;
@@ -30,8 +30,16 @@ struct Counts {
     max_connections: usize,
     max_per_address: Option<usize>,
     proxies: Arc<Proxies>,
-    groups: Mutex<HashMap<IpAddr, (Arc<Group>, usize)>>,
+    groups: Mutex<Groups>,
     left: Notify,
+}
+
+/// Who is counted with an address, and how many.
+#[derive(Debug, Default)]
+struct Groups {
+    by_address: HashMap<IpAddr, (Arc<Group>, usize)>,
+    /// Of IPv6, where one client has many addresses.
+    by_network: HashMap<u64, usize>,
 }
 
 /// Connections that are counted together; what all of them would hold is held once.
@@ -126,17 +134,12 @@ impl Census {
         let exempt = counts.proxies.is_exempt(address);
         let max = counts.max_per_address.filter(|_| !exempt);
         let mut groups = counts.groups();
-        let known = groups.get(&address).map_or(0, |(_, count)| *count);
+        let known = groups.known(address);
         let fits = max.is_none_or(|max| known < max);
         if !fits && !always {
             return (None, false);
         }
-        let (group, count) = groups.entry(address).or_insert_with(|| {
-            let everybody = Arc::clone(&self.everybody);
-            (Arc::new(Group::Address { address, everybody }), 0)
-        });
-        *count += 1;
-        (Some(Place(Arc::clone(group))), fits)
+        (Some(Place(groups.join(address, &self.everybody))), fits)
     }
 
     /// Whether the next connection gets no seat.
@@ -164,8 +167,48 @@ impl Census {
 }
 
 impl Counts {
-    fn groups(&self) -> MutexGuard<'_, HashMap<IpAddr, (Arc<Group>, usize)>> {
+    fn groups(&self) -> MutexGuard<'_, Groups> {
         self.groups.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Groups {
+    /// How many there are where an address belongs.
+    fn known(&self, address: IpAddr) -> usize {
+        let count = match ipv6_network(address) {
+            Some(network) => self.by_network.get(&network).copied(),
+            None => self.by_address.get(&address).map(|(_, count)| *count),
+        };
+        count.unwrap_or(0)
+    }
+
+    fn join(&mut self, address: IpAddr, everybody: &Arc<Group>) -> Arc<Group> {
+        if let Some(network) = ipv6_network(address) {
+            *self.by_network.entry(network).or_default() += 1;
+        }
+        let (group, count) = self.by_address.entry(address).or_insert_with(|| {
+            let everybody = Arc::clone(everybody);
+            (Arc::new(Group::Address { address, everybody }), 0)
+        });
+        *count += 1;
+        Arc::clone(group)
+    }
+
+    fn leave(&mut self, address: IpAddr) {
+        if let Some((_, count)) = self.by_address.get_mut(&address) {
+            *count -= 1;
+            if *count == 0 {
+                self.by_address.remove(&address);
+            }
+        }
+        if let Some(network) = ipv6_network(address)
+            && let Some(count) = self.by_network.get_mut(&network)
+        {
+            *count -= 1;
+            if *count == 0 {
+                self.by_network.remove(&network);
+            }
+        }
     }
 }
 
@@ -229,13 +272,7 @@ impl Drop for Place {
         let Group::Address { address, everybody } = &*self.0 else {
             return;
         };
-        let mut groups = everybody.counts().groups();
-        if let Some((_, count)) = groups.get_mut(address) {
-            *count -= 1;
-            if *count == 0 {
-                groups.remove(address);
-            }
-        }
+        everybody.counts().groups().leave(*address);
     }
 }
 
@@ -254,7 +291,8 @@ mod tests {
     }
 
     fn addresses(census: &Census) -> usize {
-        census.counts().groups().len()
+        let groups = census.counts().groups();
+        groups.by_address.len() + groups.by_network.len()
     }
 
     #[test]
@@ -270,6 +308,21 @@ mod tests {
         drop((direct, late));
         assert!(census.place(ip("203.0.113.9")).is_some());
         drop(forwarded);
+        assert_eq!((addresses(&census), census.connections()), (0, 0));
+    }
+
+    #[test]
+    fn a_network_of_ipv6_is_one_client_whatever_addresses_it_uses() {
+        let census = census(Some(2));
+        let seats = ["2001:db8::1", "2001:db8::2"].map(|address| census.seat(ip(address)));
+        assert!(seats.iter().all(|(_, room)| *room == Room::Seated));
+        assert!(census.place(ip("2001:db8::ffff:3")).is_none());
+        let (late, room) = census.seat(ip("2001:db8:0:0:4::"));
+        assert_eq!(room, Room::AddressFull);
+        assert_eq!(late.address(), Some(ip("2001:db8:0:0:4::")));
+        assert!(census.place(ip("2001:db8:0:1::1")).is_some());
+        drop((seats, late));
+        assert!(census.place(ip("2001:db8::1")).is_some());
         assert_eq!((addresses(&census), census.connections()), (0, 0));
     }
 
