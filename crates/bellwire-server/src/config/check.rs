@@ -4,6 +4,8 @@ use bellwire_core::engine::Durability;
 
 use super::{AdminListen, ConfigError, EngineKind, Loaded};
 
+/// What the HTTP library reads of a head at least.
+const HEAD_BYTES: usize = 8 << 10;
 /// The longest id and the dot before it.
 const SEGMENT_BYTES: usize = 30;
 
@@ -28,6 +30,10 @@ pub(super) fn check(loaded: &Loaded) -> Vec<ConfigError> {
         );
     }
     let limits = &config.limits;
+    if limits.max_head_bytes < HEAD_BYTES {
+        let message = "it is under what is read in any case; write 8KiB at least";
+        fail("limits.max_head_bytes", message.to_owned());
+    }
     let needed = limits
         .max_channels_per_connection
         .saturating_mul(SEGMENT_BYTES);

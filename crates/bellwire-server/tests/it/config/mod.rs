@@ -218,6 +218,7 @@ fn values_are_refused_with_what_to_write() {
             "raise limits.max_cursor_bytes",
         ),
         ("limits-max-message-bytes", "1GiB", "raise that too"),
+        ("limits-max-head-bytes", "4KiB", "write 8KiB at least"),
         ("api-key", "abc", "as bellwire token key prints it"),
     ] {
         let errors = from_flag(flag, value).unwrap_err().to_string();
