@@ -8,10 +8,12 @@ use std::{fmt, io, net::SocketAddr, sync::Arc};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional},
     net::{TcpListener, TcpSocket, TcpStream},
+    runtime::{Builder, Runtime},
     time::timeout,
 };
 use tokio_rustls::{
     TlsConnector,
+    client::TlsStream,
     rustls::{
         ClientConfig, RootCertStore,
         pki_types::{CertificateDer, ServerName, pem::PemObject},
@@ -62,21 +64,51 @@ pub fn exchange(
     receive_buffer: u32,
     request: &[u8],
 ) -> io::Result<Vec<u8>> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
     let talk = async {
-        let socket = TcpSocket::new_v4()?;
-        socket.set_recv_buffer_size(receive_buffer)?;
-        let stream = socket.connect(server).await?;
-        let name = ServerName::from(server.ip());
-        let mut stream = trusting(certificate).connect(name, stream).await?;
+        let mut stream = connect(server, certificate, receive_buffer).await?;
         stream.write_all(request).await?;
         let mut answer = Vec::new();
         stream.read_to_end(&mut answer).await?;
         Ok(answer)
     };
-    runtime.block_on(async { timeout(SOON, Box::pin(talk)).await? })
+    runtime()?.block_on(async { timeout(SOON, Box::pin(talk)).await? })
+}
+
+/// Sends bytes over TLS and reads no more than the beginning of what is answered, for as long as what
+/// it returns is there. The kernel takes little for it.
+///
+/// # Errors
+/// The connection's.
+pub fn stopped(
+    server: SocketAddr,
+    certificate: &Certificate,
+    request: &[u8],
+) -> io::Result<impl Sized + use<>> {
+    let runtime = runtime()?;
+    let begin = async {
+        let mut stream = connect(server, certificate, 4 << 10).await?;
+        stream.write_all(request).await?;
+        stream.read_exact(&mut [0; 16]).await?;
+        io::Result::Ok(stream)
+    };
+    let stream = runtime.block_on(async { timeout(SOON, Box::pin(begin)).await? })?;
+    Ok((stream, runtime))
+}
+
+fn runtime() -> io::Result<Runtime> {
+    Builder::new_current_thread().enable_all().build()
+}
+
+async fn connect(
+    server: SocketAddr,
+    certificate: &Certificate,
+    receive_buffer: u32,
+) -> io::Result<TlsStream<TcpStream>> {
+    let socket = TcpSocket::new_v4()?;
+    socket.set_recv_buffer_size(receive_buffer)?;
+    let stream = socket.connect(server).await?;
+    let name = ServerName::from(server.ip());
+    trusting(certificate).connect(name, stream).await
 }
 
 /// What trusts one certificate.

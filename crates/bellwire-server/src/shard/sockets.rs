@@ -56,6 +56,10 @@ pub(crate) enum Happened {
     HungUp(ConnectionRef),
 }
 
+/// A socket that nobody reads: until when it is kept, which, of which generation. All of a queue are
+/// kept equally long, so the first is the first to go.
+type Parked = (u64, SocketKey, u32);
+
 /// See the module.
 pub(crate) struct Epoll {
     fd: Rc<OwnedFd>,
@@ -65,8 +69,10 @@ pub(crate) struct Epoll {
     reads: VecDeque<SocketKey>,
     /// Answered polls whose next request has begun to arrive.
     returned: VecDeque<SocketKey>,
-    /// Answered polls that wait for their next request: until when, which, of which generation.
-    parked: VecDeque<(u64, SocketKey, u32)>,
+    /// Answered polls that wait for their next request.
+    parked: VecDeque<Parked>,
+    /// Sockets whose session has ended, and whose peer has not taken its last words.
+    closing: VecDeque<Parked>,
     keep_alive_ms: u64,
     now: u64,
     closes: CloseLog,
@@ -81,6 +87,7 @@ impl Epoll {
             reads: VecDeque::new(),
             returned: VecDeque::new(),
             parked: VecDeque::new(),
+            closing: VecDeque::new(),
             keep_alive_ms: u64::try_from(keep_alive.as_millis()).unwrap_or(u64::MAX),
             now: 0,
             closes: CloseLog::default(),
@@ -373,16 +380,13 @@ impl Epoll {
         !self.returned.is_empty()
     }
 
-    /// Closes answered polls whose keep-alive is over.
+    /// Closes answered polls whose keep-alive is over, and sockets whose peer does not take the end.
     pub(crate) fn expire_parked(&mut self) {
-        while let Some(&(until, key, generation)) = self.parked.front() {
-            if until > self.now {
-                break;
-            }
-            self.parked.pop_front();
-            let slot = self.slots.get(key as usize);
-            if slot.is_some_and(|slot| slot.generation == generation && slot.connection.is_none()) {
-                self.slots.remove(key as usize);
+        for queue in [&mut self.parked, &mut self.closing] {
+            while let Some((_, key, generation)) =
+                queue.pop_front_if(|(until, ..)| *until <= self.now)
+            {
+                remove_unused(&mut self.slots, key, generation);
             }
         }
     }
@@ -391,17 +395,14 @@ impl Epoll {
     pub(crate) fn close_parked(&mut self) {
         self.keep_alive_ms = 0;
         for (_, key, generation) in std::mem::take(&mut self.parked) {
-            let slot = self.slots.get(key as usize);
-            if slot.is_some_and(|slot| slot.generation == generation && slot.connection.is_none()) {
-                self.slots.remove(key as usize);
-            }
+            remove_unused(&mut self.slots, key, generation);
         }
     }
 
-    /// Keeps a socket without a session for at most so long.
-    fn park(&mut self, key: SocketKey, for_ms: u64) {
+    /// A socket without a session, to be kept for at most so long.
+    fn parked(&self, key: SocketKey, for_ms: u64) -> Parked {
         let generation = self.slots[key as usize].generation;
-        self.parked.push_back((self.now + for_ms, key, generation));
+        (self.now + for_ms, key, generation)
     }
 
     fn remove_idle(&mut self, key: SocketKey) -> Option<Idle> {
@@ -476,7 +477,8 @@ impl Sockets for Epoll {
             if slot.has_leftover() || slot.readable {
                 self.returned.push_back(socket);
             } else {
-                self.park(socket, self.keep_alive_ms);
+                let parked = self.parked(socket, self.keep_alive_ms);
+                self.parked.push_back(parked);
             }
             return;
         } else if slot.close() && departure.cause != Cause::Peer {
@@ -485,7 +487,8 @@ impl Sockets for Epoll {
                 Some(Rare::Tls(tls)) => Some(Box::new(Rare::Closing(tls))),
                 other => other.map(Box::new),
             };
-            self.park(socket, CLOSING_MS);
+            let closing = self.parked(socket, CLOSING_MS);
+            self.closing.push_back(closing);
             return;
         }
         self.slots.remove(socket as usize);
@@ -497,6 +500,14 @@ impl fmt::Debug for Epoll {
         f.debug_struct("Epoll")
             .field("sockets", &self.slots.len())
             .finish_non_exhaustive()
+    }
+}
+
+/// Closes a socket, unless a session has it.
+fn remove_unused(slots: &mut Slab<Slot>, key: SocketKey, generation: u32) {
+    let slot = slots.get(key as usize);
+    if slot.is_some_and(|slot| slot.generation == generation && slot.connection.is_none()) {
+        slots.remove(key as usize);
     }
 }
 

@@ -15,7 +15,7 @@ use bellwire_testkit::{
     process::Server,
     proxy::{Cut, Proxy},
     raw::{Sse, Stream as _, Transport, Wish},
-    tunnel::{Tunnel, exchange},
+    tunnel::{Tunnel, exchange, stopped},
     wait::{self, SOON},
 };
 use bellwire_wire::websocket::encode_masked_close;
@@ -285,6 +285,42 @@ fn readers_that_stop_cost_one_record_each_and_nobody_else_anything() {
     // History, and of each reader a record and the rest of a message.
     assert!(grown < 12 << 20, "memory grew by {grown} bytes");
     drop(stopped);
+}
+
+#[test]
+fn who_does_not_take_its_end_is_let_go_however_long_others_may_idle() {
+    let server = Server::builder(env!("CARGO_BIN_EXE_bellwire"))
+        .args(["--dev", "--shards", "1"])
+        .args(["--limits-keep-alive-timeout", "10min"])
+        .tls()
+        .start();
+    let ask = |request: Request| {
+        let request = request.header("connection", "close");
+        request.send(server.address())
+    };
+    let sockets = || {
+        let metrics = ask(Request::get("/metrics")).text();
+        let mut lines = metrics.lines();
+        let count = lines.find_map(|line| line.strip_prefix("bellwire_sockets "));
+        count.unwrap().parse::<usize>().unwrap()
+    };
+    let mut idle = Link::connect(server.address());
+    idle.send(&Request::get("/v1/poll?channel=news"));
+    assert_eq!(idle.answer().status(), 200);
+    let events = Request::get("/v1/sse?channel=flood").to_bytes("localhost");
+    let _stopped = stopped(server.listening(), server.certificate(), &events).unwrap();
+    // More than all buffers on its way hold.
+    let filler = "x".repeat(30 << 10);
+    for _ in 0..60 {
+        publish(&server, "flood", &filler.clone().into());
+    }
+    let listing = ask(Request::get("/v1/connections")).json();
+    let id = listing["connections"][0]["id"].as_str().unwrap();
+    let closed = ask(Request::new("DELETE", &format!("/v1/connections/{id}")));
+    assert_eq!(closed.json()["closed"], 1);
+    assert_eq!(sockets(), 3, "it has not taken its last words");
+    // The idle one is left, and that of the look itself.
+    wait::until("the stopped reader to be gone", || sockets() == 2);
 }
 
 #[test]
