@@ -64,7 +64,8 @@ pub fn tls_config(ca: Option<&[u8]>) -> Result<ClientConfig, Error> {
         add(&mut roots, pem)?;
     }
     if roots.is_empty() {
-        let detail = "this system trusts no authority; install its certificates, or name one (--ca)";
+        let detail =
+            "this system trusts no authority; install its certificates, or name one (--ca)";
         return Err(Error::invalid("ca", detail));
     }
     let mut config = ClientConfig::builder()
