@@ -51,6 +51,12 @@ pub(super) fn check(loaded: &Loaded) -> Vec<ConfigError> {
             "it is over limits.max_body_bytes; raise that too".into(),
         );
     }
+    if limits.max_body_bytes > limits.body_bytes {
+        fail(
+            "limits.max_body_bytes",
+            "it is over limits.body_bytes; raise that too".into(),
+        );
+    }
     for namespace in &config.namespace {
         let EngineKind::Memory = config.engine;
         if namespace.durability != Durability::Memory {

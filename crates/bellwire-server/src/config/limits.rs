@@ -18,6 +18,8 @@ pub struct Limits {
     pub max_head_bytes: usize,
     /// The body of a publish request, in bytes.
     pub max_body_bytes: usize,
+    /// Request bodies on their way, in bytes for the whole node; lists of channels have a quarter.
+    pub body_bytes: usize,
     /// Items of one publish request.
     pub max_batch: usize,
     /// A cursor, in bytes.
@@ -78,6 +80,7 @@ impl Default for Limits {
             max_echo_bytes: 16 << 20,
             max_head_bytes: 16 << 10,
             max_body_bytes: 8 << 20,
+            body_bytes: 256 << 20,
             max_batch: 1_000,
             max_cursor_bytes: 4_096,
             max_channels_per_connection: 128,

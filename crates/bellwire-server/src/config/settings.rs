@@ -264,6 +264,11 @@ pub const SETTINGS: &[Setting] = &[
     single!(Size, limits.max_echo_bytes, "One message of /v1/echo"),
     single!(Size, limits.max_head_bytes, "Request line and headers"),
     single!(Size, limits.max_body_bytes, "The body of a publish request"),
+    single!(
+        Size,
+        limits.body_bytes,
+        "Request bodies on their way; lists of channels have a quarter"
+    ),
     single!(Count, limits.max_batch, "Items of one publish request"),
     single!(Size, limits.max_cursor_bytes, "A cursor"),
     single!(

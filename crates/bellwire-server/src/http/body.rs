@@ -1,21 +1,16 @@
-//! Response bodies: whole ones, and the streams of sessions whose socket was not taken over. Also
-//! reading request bodies within their bound.
+//! Response bodies: whole ones, and the streams of sessions whose socket was not taken over.
 
 use std::{
     convert::Infallible,
     pin::Pin,
     task::{Context, Poll},
-    time::Duration,
 };
 
-use bytes::{Bytes, BytesMut};
-use http_body_util::{BodyExt, Full};
-use hyper::body::{Body as _, Frame, Incoming, SizeHint};
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::body::{Frame, SizeHint};
 
-use crate::{
-    problem::{INVALID, Problem, TIMEOUT, TOO_LARGE},
-    shard::PipeBody,
-};
+use crate::shard::PipeBody;
 
 /// A response body.
 #[derive(Debug)]
@@ -71,42 +66,4 @@ impl hyper::body::Body for Body {
             Self::Pipe(pipe) => pipe.size_hint(),
         }
     }
-}
-
-/// Reads a request body of at most `max` bytes.
-///
-/// # Errors
-/// Too long, too slow, or cut off.
-pub(crate) async fn read(body: Incoming, max: usize, patience: Duration) -> Result<Bytes, Problem> {
-    let collected = tokio::time::timeout(patience, collect(body, max)).await;
-    collected.unwrap_or_else(|_| {
-        let detail = "the request's body did not arrive in time";
-        Err(Problem::new(TIMEOUT, detail))
-    })
-}
-
-/// Copies what comes into one place. Kept as it comes, each piece, be it of one byte, would hold the
-/// whole buffer that it was read into.
-async fn collect(mut body: Incoming, max: usize) -> Result<Bytes, Problem> {
-    let of_the_body = |code, detail: String| Problem {
-        field: Some("body"),
-        ..Problem::new(code, detail)
-    };
-    let mut whole = BytesMut::new();
-    while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|_| of_the_body(INVALID, "the body broke off".to_owned()))?;
-        // Trailers say nothing that is asked for.
-        let Ok(piece) = frame.into_data() else {
-            continue;
-        };
-        if piece.len() > max - whole.len() {
-            let detail = format!("the body is longer than {max} bytes; send less at once");
-            return Err(of_the_body(TOO_LARGE, detail));
-        }
-        if whole.is_empty() && body.is_end_stream() {
-            return Ok(piece);
-        }
-        whole.extend_from_slice(&piece);
-    }
-    Ok(whole.freeze())
 }

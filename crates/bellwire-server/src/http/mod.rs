@@ -8,6 +8,7 @@ mod channels;
 mod client;
 mod connections;
 mod deflate;
+mod intake;
 mod items;
 #[cfg(test)]
 mod openapi;
@@ -29,6 +30,7 @@ use hyper::{
 };
 
 pub(crate) use self::body::Body;
+pub(crate) use self::intake::Intake;
 pub(crate) use self::query::{FALLBACKS, OTHER_FALLBACK};
 use self::route::{NoRoute, Route};
 use crate::{

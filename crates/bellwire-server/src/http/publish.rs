@@ -19,7 +19,7 @@ use hyper::{
 use serde_json::value::RawValue;
 
 use super::{
-    Answer, Asked, Body, body,
+    Answer, Asked, Body,
     client::too_fast,
     items::{self, Shape},
     json,
@@ -43,7 +43,7 @@ impl Asked<'_> {
         let access = self.admit(Purpose::Change)?;
         self.check_anybody(&access)?;
         let limits = &self.local.shared.config.limits;
-        let body = body::read(body, limits.max_body_bytes, limits.keep_alive_timeout).await?;
+        let body = self.local.shared.publishes.read(body).await?;
         let (shape, texts) = items::read(&body, limits.max_batch)?;
         let mut batch = Batch::of(texts.len());
         for text in texts {
@@ -58,7 +58,7 @@ impl Asked<'_> {
         let access = self.admit(Purpose::Change)?;
         self.check_right(&access, &channel)?;
         let limits = &self.local.shared.config.limits;
-        let body = body::read(body, limits.max_body_bytes, limits.keep_alive_timeout).await?;
+        let body = self.local.shared.publishes.read(body).await?;
         let event = pairs(&self.parts)
             .find(|(name, _)| name == "event")
             .map(|(_, value)| value);

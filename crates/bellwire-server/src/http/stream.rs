@@ -16,7 +16,7 @@ use hyper::{
     header::{HeaderMap, HeaderName, HeaderValue},
 };
 
-use super::{Answer, Asked, Body, Refused, body, client::no_room, query::Wanted};
+use super::{Answer, Asked, Body, Refused, client::no_room, query::Wanted};
 use crate::{
     access::Purpose,
     problem::{LIMIT, OVERLOADED, Problem},
@@ -30,10 +30,6 @@ pub(super) const CONNECTION_HEADER: &str = "bellwire-connection";
 const POLL_TIMEOUT_S: u64 = 25;
 const MAX_POLL_TIMEOUT_S: u64 = 60;
 const POLL_LIMIT: u64 = 100;
-
-/// The longest body: all channels of a connection, with a grant of some KiB for each. It is read
-/// before it is known what is open to whom, so it is shorter than what publishers may send.
-const LIST_BYTES: usize = 1 << 20;
 
 /// A session that may open.
 pub(super) struct Ready {
@@ -61,7 +57,7 @@ impl Asked<'_> {
             room => return Ok(self.come_back_later(no_room(room).code.name)),
         }
         let mut wanted = Wanted::from_query(&self.parts)?;
-        wanted.add_body(&self.read(body).await?)?;
+        wanted.add_body(&self.local.shared.lists.read(body).await?)?;
         wanted.use_last_event_id(&self.parts);
         let ready = self.prepare(wanted)?;
         self.check_channels(&ready)?;
@@ -104,7 +100,7 @@ impl Asked<'_> {
 
     pub(super) async fn poll(&self, body: Incoming, streaming: Streaming) -> Answer {
         let mut wanted = Wanted::from_query(&self.parts)?;
-        wanted.add_body(&self.read(body).await?)?;
+        wanted.add_body(&self.local.shared.lists.read(body).await?)?;
         let draining = self.local.shared.drain.is_draining();
         let timeout = wanted.timeout.unwrap_or(POLL_TIMEOUT_S);
         if timeout > MAX_POLL_TIMEOUT_S {
@@ -233,12 +229,6 @@ impl Asked<'_> {
 
     pub(super) fn cursor_of(&self, wanted: &Wanted) -> bellwire_core::cursor::Cursor {
         wanted.parsed_cursor(self.local.shared.settings.max_cursor_bytes)
-    }
-
-    async fn read(&self, body: Incoming) -> Result<bytes::Bytes, Problem> {
-        let limits = &self.local.shared.config.limits;
-        let max = limits.max_body_bytes.min(LIST_BYTES);
-        body::read(body, max, limits.keep_alive_timeout).await
     }
 
     fn is_head(&self) -> bool {

@@ -17,7 +17,7 @@ use std::{
 use bellwire_core::rate::Rate;
 use bytes::Bytes;
 use hyper::{
-    Request,
+    Method, Request,
     body::{Body, Frame, Incoming, SizeHint},
     rt::Executor,
     server::conn::http2::Builder,
@@ -83,6 +83,8 @@ pub(super) async fn serve(
         service_fn(move |request: Request<Incoming>| {
             progress.asked.set(true);
             let mut stream = streams.open();
+            // Of its answer nothing is taken but the head.
+            stream.is_over = request.method() == Method::HEAD;
             let (local, accepted) = (Rc::clone(&local), Rc::clone(&accepted));
             Box::pin(async move {
                 if request.body().is_end_stream() {

@@ -34,6 +34,7 @@ use crate::{
     access::{Gate, Proxies},
     config::Config,
     drain::DrainState,
+    http::Intake,
     rates::Rates,
     tls::Encryption,
 };
@@ -54,6 +55,8 @@ pub(crate) struct Shared {
     pub(crate) census: Arc<Census>,
     pub(crate) proxies: Arc<Proxies>,
     pub(crate) rates: Arc<Rates>,
+    pub(crate) publishes: Intake,
+    pub(crate) lists: Intake,
     pub(crate) drain: DrainState,
     pub(crate) clock: Clock,
     pub(crate) dev_key: Option<String>,

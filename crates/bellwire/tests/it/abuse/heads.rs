@@ -10,11 +10,11 @@ use bellwire_testkit::{
     credentials,
     http::{Link, Request},
     process::Server,
-    wait::SOON,
+    wait::{self, SOON},
 };
 use serde_json::json;
 
-use crate::{dev, handshakes::handshake, say, secured};
+use crate::{dev, dev_with, handshakes::handshake, say, secured};
 
 /// Sends a head and what would follow it one byte at a time, for as long as the server reads; gives
 /// how many it took.
@@ -165,4 +165,41 @@ fn a_list_of_channels_may_not_be_as_long_as_a_publish() {
         link.send_bytes(&vec![b' '; (1 << 20) + 1]);
         assert_eq!(link.answer().status(), 413, "{path}");
     }
+}
+
+#[test]
+fn bodies_that_never_end_share_a_budget() {
+    const PENDING: usize = 80;
+    // For lists of channels a quarter of it: four of these bodies.
+    let server = dev_with(&["--limits-body-bytes", "16MiB"]);
+    let refused = || {
+        let metrics = Request::get("/metrics").send(server.address()).text();
+        let mut lines = metrics.lines();
+        let start = "bellwire_requests_refused_total{code=\"overloaded\"} ";
+        let count = lines.find_map(|line| line.strip_prefix(start)?.parse().ok());
+        count.unwrap_or(0_usize)
+    };
+    let before = server.resident_bytes();
+    let head = Request::new("POST", "/v1/poll").header("content-length", "1000000");
+    let pending: Vec<_> = (0..PENDING)
+        .map(|_| {
+            let mut link = Link::connect(server.address());
+            link.send_bytes(&head.to_bytes("localhost"));
+            // Who is refused is not read to the end.
+            link.stream().write_all(&vec![b' '; 999_999]).ok();
+            link
+        })
+        .collect();
+    wait::until("all but four to be refused", || refused() >= PENDING - 4);
+    let grown = server.resident_bytes().saturating_sub(before);
+    say(&format!(
+        "{PENDING} bodies of 1 MB that never end: memory grew by {grown} bytes"
+    ));
+    assert!(grown < 16 << 20, "{grown} bytes");
+    drop(pending);
+    let body = format!("{{\"channels\":[\"a\"]}}{}", " ".repeat(900_000));
+    wait::until("the memory to be free again", || {
+        let again = Request::post("/v1/poll", body.as_str());
+        again.send(server.address()).status() == 200
+    });
 }
