@@ -70,11 +70,13 @@ fn healthy_clients_connect_while_two_thousand_are_slow() {
         &json!({"subscribe": ["*"], "publish": ["*"], "history": ["*"]}),
     );
     let stream = format!("/v1/sse?channel=news&cursor=earliest&token={token}");
+    // Of who may not publish no body is read.
+    let cookie = format!("bellwire_token={token}");
     for (kind, arguments, path) in [
         ("slow headers", &["-H", "-i", "1"][..], "/v1/livez"),
         (
             "slow bodies",
-            &["-B", "-i", "1", "-s", "8192"],
+            &["-B", "-i", "1", "-s", "8192", "-j", &cookie],
             "/v1/channels/news",
         ),
         (
