@@ -12,10 +12,10 @@ import { fileURLToPath } from "node:url";
  * the platform's is asked for any of them.
  */
 const OWN = [
-  "again", "better", "block", "ranked", "talking", "unblock", "usable",
+  "again", "block", "ranked", "talking", "unblock",
   "begin", "unwant", "pass", "refuse", "together", "want",
   "bearer", "isFinal", "obtain", "renewAt", "nudge", "settle", "suspend",
-  "emit", "listened", "tell", "subscribed", "pump", "draft", "sent", "born", "heard", "until", "timer", "greeted", "link",
+  "emit", "listened", "tell", "subscribed", "pump", "draft", "sent", "born", "heard", "timer", "greeted", "link",
   "closed", "changed", "fate", "wait", "retry",
 ];
 
@@ -37,7 +37,7 @@ export async function bundle(...entries) {
   const smaller = uglify.minify(code, {
     module: true,
     rename: false,
-    compress: { passes: 4 },
+    compress: { passes: 6, comparisons: false },
     mangle: { toplevel: true },
   });
   if (smaller.error) throw smaller.error;

@@ -40,17 +40,16 @@ export function createFeed(name: string, host: Host): Feed {
   async function* messages({ signal }: ListenOptions = {}): AsyncIterableIterator<Message<never>> {
     const unread: Message<never>[] = [];
     const ended = AbortSignal.any([host.closed, signal ?? host.closed]);
-    let wake = (): void => {};
+    let wake: (() => void) | undefined;
     const off = on("*", (_, message: Message<never>) => {
       if (unread.push(message) > MAX_UNREAD) off();
-      wake();
+      wake?.();
     });
-    ended.onabort = () => wake();
+    ended.onabort = () => wake?.();
     try {
       while (!ended.aborted) {
         if (unread.length > MAX_UNREAD) throw new BellwireError("slow_consumer");
-        const message = unread.shift();
-        if (message) yield message;
+        if (unread[0]) yield unread.shift()!;
         else await new Promise<void>((resolve) => (wake = resolve));
       }
     } finally {
@@ -71,7 +70,7 @@ export function createFeed(name: string, host: Host): Feed {
     listened,
     tell(word, said) {
       if (word === "message") {
-        const message = { ...messageOf(said as Envelope), ...(lost && { gap: lost }) };
+        const message = { ...messageOf(said as Envelope), gap: lost };
         lost = undefined;
         emit(message.event ?? word, message.data, message);
         emit("*", message.data, message);
@@ -86,13 +85,13 @@ export function createFeed(name: string, host: Host): Feed {
 /** An envelope as users get it, its bytes as bytes. */
 export function messageOf({ base64, ...envelope }: Envelope): Message {
   if (base64) envelope.data = Uint8Array.from(atob(base64), (char) => char.charCodeAt(0));
-  return { data: undefined, ...envelope };
+  return envelope as Message;
 }
 
 function payload(data: unknown): Pick<Draft, "data" | "base64"> {
   if (!ArrayBuffer.isView(data) && !(data instanceof ArrayBuffer)) return { data: data ?? null };
-  const { buffer = data as ArrayBuffer, byteOffset, byteLength } = data as ArrayBufferView;
-  const bytes = new Uint8Array(buffer, byteOffset, byteLength);
+  const view = data as ArrayBufferView & { buffer?: ArrayBuffer };
+  const bytes = new Uint8Array(view.buffer ?? (data as ArrayBuffer), view.byteOffset, view.byteLength);
   return { base64: btoa(bytes.reduce((text, byte) => text + String.fromCharCode(byte), "")) };
 }
 

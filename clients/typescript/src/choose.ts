@@ -16,16 +16,12 @@ type Verdicts = { [name in TransportName]?: [until: number, times: number] | und
 export interface Chooser {
   /** Whether the page publishes often, or bytes. */
   talking: boolean;
-  /** All that may be used, by preference. */
-  usable(): TransportName[];
-  /** The same, with those that are blocked last. */
+  /** All that may be used, by preference, with those that are blocked last. */
   ranked(): TransportName[];
   /** This network does not let it through: leave it alone for a while, longer each time. */
   block(name: TransportName): void;
   /** It works. Without a name: another network may let all of them through. */
   unblock(name?: TransportName): void;
-  /** Those that are better than this one. */
-  better(name: TransportName): TransportName[];
   /** In how many ms a better one than this may be tried again; Infinity if it is the best. */
   again(name: TransportName): number;
 }
@@ -47,15 +43,13 @@ export function createChooser(
 
   /** A clock that was set back must not block for longer than a verdict can. */
   const left = (name: TransportName): number => {
-    const ms = (verdicts[name]?.[0] ?? 0) - Date.now();
+    const ms = verdicts[name]?.[0]! - Date.now();
     return ms > 0 && ms <= LONGEST ? ms : 0;
   };
+  const usable = (): TransportName[] => (fixed ?? (chooser.talking ? TALKING : LISTENING)).filter(supported);
   const chooser: Chooser = {
     talking: false,
-    usable() {
-      return (fixed ?? (chooser.talking ? TALKING : LISTENING)).filter(supported);
-    },
-    ranked: () => chooser.usable().sort((a, b) => left(a) - left(b)),
+    ranked: () => usable().sort((a, b) => left(a) - left(b)),
     block(name) {
       const times = verdicts[name]?.[1] ?? 0;
       verdicts[name] = [Date.now() + Math.min(LONGEST, SHORTEST * 2 ** times), times + 1];
@@ -66,11 +60,10 @@ export function createChooser(
       else verdicts = {};
       save();
     },
-    better(name) {
-      const all = chooser.usable();
-      return all.slice(0, all.indexOf(name));
+    again(name) {
+      const all = usable();
+      return Math.min(...all.slice(0, all.indexOf(name)).map(left));
     },
-    again: (name) => Math.min(...chooser.better(name).map(left)),
   };
   return chooser;
 }

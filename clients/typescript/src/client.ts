@@ -76,13 +76,13 @@ export function bellwire(url: string | URL, options: Options = {}): Live {
       return (await response.json()) as Outcome[];
     } catch (thrown) {
       const error = thrown as BellwireError & Partial<Loss> & { detail: string };
-      const code = credentials.isFinal(error.fate ?? "failed") ? error.code : "unavailable";
+      const code = credentials.isFinal(error.fate!) ? error.code : "unavailable";
       return drafts.map(() => ({ error: { ...error, code } }));
     }
   }, connection.publish);
 
   /** When the last publications were, one less than make a talk, and what ends a talk. */
-  let spoken = [0, 0];
+  const spoken = [0, 0];
   const silence = createTimer(() => {
     chooser.talking = false;
     connection.settle();
@@ -106,9 +106,9 @@ export function bellwire(url: string | URL, options: Options = {}): Live {
     changed: () => settling(0),
     async publish(draft, signal) {
       if (closed.aborted) throw new BellwireError("closed");
-      const [first, second] = spoken;
-      spoken = [second!, Date.now()];
-      chooser.talking ||= !!draft.base64 || Date.now() - first! < TALK_WITHIN;
+      const first = spoken.shift()!;
+      spoken.push(Date.now());
+      chooser.talking ||= !!draft.base64 || Date.now() - first < TALK_WITHIN;
       if (chooser.talking) {
         silence(TALK_OVER);
         connection.settle();
@@ -116,9 +116,11 @@ export function bellwire(url: string | URL, options: Options = {}): Live {
       return uplink.publish(draft, signal);
     },
     async history(channel, { signal, ...asked }) {
-      const path = `channels/${encodeURIComponent(channel)}/history`;
-      const response = await ask(path, asked as Record<string, string>, { signal } as RequestInit);
-      const page = (await response.json()) as History & { messages: Envelope[] };
+      const asking = ask(`channels/${encodeURIComponent(channel)}/history`, asked as Record<string, string>, {
+        signal: signal!,
+      });
+      const response = await asking;
+      const page = (await response.json()) as Omit<History, "messages"> & { messages: Envelope[] };
       return { ...page, messages: page.messages.map(messageOf) };
     },
   };

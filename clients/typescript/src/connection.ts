@@ -55,10 +55,9 @@ interface Active {
   transport: TransportName;
   channels: readonly string[];
   link?: Link;
-  /** When something was last heard, and when it was greeted; until when it may be without either. */
+  /** When something was last heard, and when it was greeted. */
   heard: number;
   greeted?: number;
-  until: number;
   timer: Timer;
 }
 
@@ -76,11 +75,12 @@ export function createConnection(
   let used: Active | undefined;
   let next: Active | undefined;
   let heartbeat = HEARTBEAT;
-  /** Failures in a row, rounds in which no transport worked, and when the outage began. */
+  /** Failures in a row, rounds until a transport works, and when the outage began. */
   let failures = 0;
-  let rounds = 0;
+  let rounds = 1;
   let outage: number | undefined;
-  /** How heavily each transport that has worked has failed since, and those given up, and why. */
+  /** The transports that have worked, how heavily each has failed of late, and those given up, and why. */
+  const worked = new Set<TransportName>();
   const strikes = new Map<TransportName, number>();
   const given = new Map<TransportName, string>();
 
@@ -104,7 +104,7 @@ export function createConnection(
     become("waiting", reason, pick(), now() + ms);
   };
   /** Drops all links and plans. */
-  const rest = (current: StateName, reason: string): void => {
+  const rest = (current: StateName, reason = ""): void => {
     drop(used);
     drop(next);
     retry();
@@ -116,7 +116,7 @@ export function createConnection(
 
   const settle = (): void => {
     if (state.current === "closed") return;
-    if (!wanted.size) return rest("idle", "");
+    if (!wanted.size) return rest("idle");
     const channels = positions.together([...wanted]);
     if (!used) return void (state.current === "waiting" || open(pick()));
     const { transport, link } = used;
@@ -135,8 +135,7 @@ export function createConnection(
   /** Opens a link: the next one where one is in use, else the one to use. */
   const open = async (transport: TransportName = "poll"): Promise<void> => {
     const channels = positions.together([...wanted]);
-    const until = now() + PATIENCE * Math.min(4, rounds + 1);
-    const active: Active = { transport, channels, heard: now(), until, timer: createTimer(() => watch(active)) };
+    const active: Active = { transport, channels, heard: now(), timer: createTimer(() => watch(active)) };
     if (used?.greeted) {
       drop(next);
       next = active;
@@ -159,7 +158,7 @@ export function createConnection(
           channels,
           cursor: positions.cursor,
           token: credentials.bearer,
-          fallback: chooser.better(transport).flatMap((name) => given.get(name) ?? []),
+          fallback: [...given.values()],
         },
         sinkOf(active),
       );
@@ -204,12 +203,12 @@ export function createConnection(
       }
       active.greeted = now();
       heartbeat = heartbeat_ms;
-      if (!strikes.has(transport)) strikes.set(transport, 0);
+      worked.add(transport);
       chooser.unblock(transport);
       // That this one works shows that those given up are blocked, and not the server gone.
-      for (const name of given.keys()) chooser.block(name);
+      given.forEach((_, name) => chooser.block(name));
       given.clear();
-      rounds = 0;
+      rounds = 1;
       outage = undefined;
       watch(active);
     }
@@ -220,8 +219,8 @@ export function createConnection(
   };
 
   const watch = (active: Active): void => {
-    const { greeted, heard, until } = active;
-    const left = (greeted ? heard + heartbeat * DEAD : until) - now();
+    const { greeted, heard } = active;
+    const left = heard + (greeted ? heartbeat * DEAD : PATIENCE * Math.min(4, rounds)) - now();
     if (left > 0) active.timer(left);
     else lose(active, greeted ? "silent" : "muted");
   };
@@ -248,32 +247,29 @@ export function createConnection(
     } else {
       if (greeted && now() - greeted >= GOOD_UPTIME) {
         failures = 0;
-        forgive();
+        strikes.clear();
       }
       outage ??= now();
       // A link that was live and fails has ended as links do; it says nothing against its transport.
-      const moves = !(greeted && fate === "failed") && strike(transport, fate);
+      const weight = greeted && fate === "failed" ? 0 : WEIGHT[fate];
+      const moves = weight && strike(transport, fate, weight);
       // Where one has worked it is more likely the server that is gone, and all of its clients wait.
-      pause(reason, moves && !strikes.size ? 0 : delay(now() - outage));
+      pause(reason, moves && !worked.size ? 0 : delay(now() - outage));
     }
   };
 
   /** Counts a failure. Returns whether another transport is to be tried. */
-  const strike = (transport: TransportName, fate: Fate): boolean => {
-    const weight = WEIGHT[fate] ?? 0;
-    const sum = (strikes.get(transport) ?? PATIENT) + weight;
-    if (strikes.has(transport)) strikes.set(transport, sum);
-    if (!weight || sum < PATIENT) return false;
+  const strike = (transport: TransportName, fate: Fate, weight: number): boolean => {
+    const sum = (strikes.get(transport) ?? 0) + weight;
+    strikes.set(transport, sum);
+    if (worked.has(transport) && sum < PATIENT) return false;
     given.set(transport, `${transport}-${fate}`);
     if (pick()) return true;
     // None worked: it is the server, or the network.
     given.clear();
-    forgive();
+    strikes.clear();
     rounds++;
     return false;
-  };
-  const forgive = (): void => {
-    for (const name of strikes.keys()) strikes.set(name, 0);
   };
 
   const renewal = createTimer(async () => {
@@ -314,6 +310,6 @@ export function createConnection(
       drop(next);
       pause("hidden", MAX_WAIT);
     },
-    close: () => rest("closed", ""),
+    close: () => rest("closed"),
   };
 }

@@ -11,7 +11,7 @@ const GOOD_SHARE = 0.9;
 
 export interface Credentials {
   /** The token as it is now. */
-  bearer: string | undefined;
+  bearer?: string | undefined;
   /** When to renew it, in ms since the epoch; Infinity where that is not known. */
   renewAt: number;
   /** Sees to it that there is a token; with `anew`, to a new one. */
@@ -30,7 +30,6 @@ export function createCredentials(source: TokenSource | undefined): Credentials 
     return (credentials.bearer = token);
   };
   const credentials: Credentials = {
-    bearer: undefined,
     renewAt: Infinity,
     async obtain(anew) {
       if (credentials.bearer && !anew) return credentials.bearer;
@@ -46,6 +45,5 @@ export function createCredentials(source: TokenSource | undefined): Credentials 
 
 /** When a JWT expires, by its own word, in ms since the epoch; the server judges for itself. */
 function expiry(token: string | undefined): number {
-  const { exp = Infinity } = tryTo(() => JSON.parse(decode(token!.split(".")[1]!)) as { exp?: number }) ?? {};
-  return exp * 1_000 || Infinity;
+  return tryTo(() => (JSON.parse(decode(token!.split(".")[1]!)) as { exp: number }).exp * 1_000) || Infinity;
 }

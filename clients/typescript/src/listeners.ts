@@ -13,7 +13,7 @@ export interface Listeners {
 }
 
 /** @param changed called when a handler came or went */
-export function createListeners(changed = (): void => {}): Listeners {
+export function createListeners(changed?: () => void): Listeners {
   const entries = new Set<[event: string, handler: Handler]>();
   return {
     on(event, handler, { signal } = {}) {
@@ -21,18 +21,18 @@ export function createListeners(changed = (): void => {}): Listeners {
       const entry: [string, Handler] = [event, handler];
       const off = (): void => {
         signal?.removeEventListener("abort", off);
-        if (entries.delete(entry)) changed();
+        if (entries.delete(entry)) changed?.();
       };
       if (signal?.aborted) return off;
       entries.add(entry);
       signal?.addEventListener("abort", off);
-      changed();
+      changed?.();
       return off;
     },
     emit(event, ...said) {
-      for (const [name, handler] of [...entries]) {
+      for (const entry of [...entries]) {
         try {
-          if (name === event) handler(...(said as never[]));
+          if (entry[0] === event) entry[1](...(said as never[]));
         } catch (error) {
           // It is the page's to see, and stops nobody else.
           queueMicrotask(() => {

@@ -102,8 +102,8 @@ export function createPositions(): Positions {
       for (const channel of channels) fresh.delete(channel);
       for (const id of ids) if (!marks.has(keyOf(id))) marks.set(keyOf(id), id);
       if (!all) return;
-      const named = new Set([...ids.map(keyOf), ...keys.values()]);
-      for (const key of marks.keys()) if (!named.has(key)) marks.delete(key);
+      const named = [...ids.map(keyOf), ...keys.values()];
+      for (const key of marks.keys()) if (!named.includes(key)) marks.delete(key);
     },
     pass,
     refuse(channel) {

@@ -140,7 +140,7 @@ export interface ListenOptions {
 export interface ChannelOptions {
   /**
    * Where the first subscription starts: a message's id, `latest`, or `earliest` (which needs the
-   * right `history`). It counts once: what comes later resumes.
+   * right `history`). It counts once, for the first handle of a channel: what comes later resumes.
    * @defaultValue "latest"
    */
   since?: string;

@@ -97,8 +97,8 @@ export function createUplink(post: Send, direct: () => Link["publish"]): Uplink 
             items.delete(item);
             signal?.removeEventListener("abort", abort);
             if (!outcome.error) return resolve(outcome);
-            const { code, detail, status } = outcome.error;
-            reject(new BellwireError(code, detail, status));
+            const { error } = outcome;
+            reject(new BellwireError(error.code, error.detail, error.status));
           },
         };
         const abort = (): void => end(item, "aborted");

@@ -53,8 +53,8 @@ export async function request(
 
 /** The fate that a code of the protocol means. */
 export function fateOf(code: string): Fate {
-  if (/^(unauth|token)/.test(code)) return "token";
-  return /load|avail|drain|_full|intern|time|many|limited/.test(code) ? "busy" : "stop";
+  if (/unauth|token/.test(code)) return "token";
+  return /load|avail|drain|full|intern|time|many|limited/.test(code) ? "busy" : "stop";
 }
 
 /** Runs a link that is made of requests; `run` gets what asks, which does not return when refused. */

@@ -24,7 +24,7 @@ export const openSse: Open = (platform, attempt, sink) =>
     const reader = body!.getReader();
     for (;;) {
       const { done, value } = await reader.read();
-      if (done) return sink.lost(retry ? "busy" : "failed", "the stream ended", retry);
+      if (done) return sink.lost(retry ? "busy" : "failed", "closed", retry);
       sink.life();
       feed(decoder.decode(value, { stream: true }));
     }

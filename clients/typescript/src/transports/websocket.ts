@@ -17,7 +17,7 @@ export const openWebSocket: Open = (platform, attempt, sink) => {
   const waiting = new Map<number, (reply: Reply) => void>();
   const attached = new Set<string>();
   let requests = 0;
-  let heartbeat_ms: number | undefined;
+  let hello: Hello | undefined;
   /** Whether what comes may be of the inbox from latest, and so is not to be heard. */
   let deaf = false;
 
@@ -65,7 +65,7 @@ export const openWebSocket: Open = (platform, attempt, sink) => {
     }
     const cursors = await Promise.all(attempt.channels.map(subscribe));
     if (socket.readyState !== 1) return;
-    sink.say("hello", { cursor: cursors.join("."), heartbeat_ms, channels: [...attached] });
+    sink.say("hello", { ...hello, cursor: cursors.join("."), channels: [...attached] });
   };
   socket.onmessage = ({ data }: MessageEvent<string>) => {
     sink.life();
@@ -74,7 +74,7 @@ export const openWebSocket: Open = (platform, attempt, sink) => {
       if (said.req) {
         waiting.get(said.req)?.(said as Reply);
         waiting.delete(said.req);
-      } else if (said.hello) ({ heartbeat_ms } = said.hello);
+      } else if (said.hello) hello = said.hello;
       else if (!deaf || said.bye) {
         if (said.channel) sink.say("message", said);
         else for (const word in said) sink.say(word, said[word]);
@@ -85,7 +85,7 @@ export const openWebSocket: Open = (platform, attempt, sink) => {
   };
   // Not every platform closes what it could not open. A bye has said more than a close code can.
   socket.onclose = socket.onerror = ({ code, reason }: Partial<CloseEvent>) =>
-    lose("failed", `the WebSocket failed: ${code} ${reason}`);
+    lose("failed", `WebSocket ${code} ${reason}`);
 
   return {
     close,

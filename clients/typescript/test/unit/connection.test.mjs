@@ -18,7 +18,7 @@ beforeEach(() => {
 });
 
 /** A connection whose links are kept in `links`, newest last, and what it said. */
-function world({ fixed, token, channels = ["a"] } = {}) {
+function world({ fixed, supported = () => true, token, channels = ["a"] } = {}) {
   const said = { states: [], messages: [], gaps: [], denied: [] };
   const links = [];
   const open = (transport) => (_, attempt, sink) => {
@@ -31,7 +31,7 @@ function world({ fixed, token, channels = ["a"] } = {}) {
     if (transport !== "ws") return { close };
     return { close, update: (names) => (link.updated = names), renew: (text) => (link.renewed = text) };
   };
-  const chooser = createChooser(fixed, () => true, "test");
+  const chooser = createChooser(fixed, supported, "test");
   const connection = createConnection(
     {}, { sse: open("sse"), ws: open("ws"), poll: open("poll") }, chooser, createCredentials(token),
     {
@@ -329,3 +329,6 @@ test("a refused token is replaced, and one that cannot be is final", async () =>
   fixed.links[0].sink.lost("token", "expired");
   assert.equal(fixed.connection.state.current, "stopped");
 });
+
+const tokenFor = (seconds) =>
+  `x.${Buffer.from(JSON.stringify({ exp: Date.now() / 1_000 + seconds })).toString("base64url")}.y`;
