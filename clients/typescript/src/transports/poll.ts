@@ -31,6 +31,7 @@ export const openPoll: Open = (platform, attempt, sink) =>
   runLink(platform, attempt, sink, "poll", async (ask) => {
     for (let hold = 0; ; ) {
       const answer = (await (await ask({ timeout: `${hold}` })).json()) as Answer;
+      sink.life();
       sayAll(sink, answer, hold ? undefined : { heartbeat_ms: HEARTBEAT });
       // Why it is no better transport is said once.
       attempt.fallback = [];
