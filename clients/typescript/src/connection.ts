@@ -120,7 +120,7 @@ export function createConnection(
     const channels = positions.together([...wanted]);
     if (!used) return void (state.current === "waiting" || open(pick()));
     const { transport, link } = used;
-    const target = used.greeted ? chooser.ranked()[0] : transport;
+    const target = (used.greeted && chooser.ranked()[0]) || transport;
     const fits = (active?: Active): boolean => active?.transport === target && `${active?.channels}` === `${channels}`;
     if (fits(next)) return;
     if (target === transport && (link?.update || fits(used))) {

@@ -332,3 +332,10 @@ test("a refused token is replaced, and one that cannot be is final", async () =>
 
 const tokenFor = (seconds) =>
   `x.${Buffer.from(JSON.stringify({ exp: Date.now() / 1_000 + seconds })).toString("base64url")}.y`;
+
+test("where the platform has none of the transports that were asked for, one poll runs", async () => {
+  const { links } = world({ fixed: ["ws"], supported: (name) => name === "poll" });
+  await turn();
+  for (let n = 0; n < 5; n += 1) { links.at(-1).greet(); await turn(); }
+  assert.deepEqual(links.map(({ transport }) => transport), ["poll"]);
+});
