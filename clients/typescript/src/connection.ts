@@ -274,8 +274,10 @@ export function createConnection(
 
   const renewal = createTimer(async () => {
     const token = await credentials.obtain(true).catch(() => {});
+    // Who rests needs none, and who waits plans again with the next link.
+    if (!used) return;
     renewal(credentials.renewAt - now());
-    if (!used?.greeted || !token) return;
+    if (!used.greeted || !token) return;
     if (used.link?.renew) used.link.renew(token);
     else open(used.transport);
   });

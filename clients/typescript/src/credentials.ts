@@ -8,6 +8,8 @@ import type { TokenSource } from "./types.js";
 
 /** A token is renewed when so much of its life is over. */
 const GOOD_SHARE = 0.9;
+/** How long one that was asked for is waited for, and the next one after a failure, in ms. */
+const PATIENCE = 10_000;
 
 export interface Credentials {
   /** The token as it is now. */
@@ -24,9 +26,11 @@ export function createCredentials(source: TokenSource | undefined): Credentials 
   const renewable = typeof source === "function";
   let pending: Promise<string | undefined> | undefined;
   const load = async (): Promise<string | undefined> => {
+    credentials.renewAt = Date.now() + PATIENCE;
     const token = renewable ? await source() : source;
-    const now = Date.now();
-    credentials.renewAt = now + (expiry(token) - now) * GOOD_SHARE;
+    const left = expiry(token) - Date.now();
+    // One that is over by this clock is the server's to judge: it is the clock that is wrong.
+    credentials.renewAt = renewable && left > 0 ? Date.now() + left * GOOD_SHARE : Infinity;
     return (credentials.bearer = token);
   };
   const credentials: Credentials = {

@@ -333,6 +333,50 @@ test("a refused token is replaced, and one that cannot be is final", async () =>
 const tokenFor = (seconds) =>
   `x.${Buffer.from(JSON.stringify({ exp: Date.now() / 1_000 + seconds })).toString("base64url")}.y`;
 
+test("a token function that fails is called again some seconds later, not at once", async () => {
+  let calls = 0;
+  const token = () => {
+    calls += 1;
+    if (calls > 1) throw new Error("no token today");
+    return tokenFor(600);
+  };
+  const { links } = world({ fixed: ["ws"], token });
+  await turn();
+  links[0].greet("", 1_000_000);
+  await pass(540_000);
+  assert.equal(calls, 2);
+  for (let n = 0; n < 9; n += 1) await pass(1_000);
+  assert.equal(calls, 2);
+  for (let n = 0; n < 9; n += 1) await pass(1_000);
+  assert.equal(calls, 3);
+});
+
+test("a token that is over by this clock is the server's to judge, and not renewed again and again", async () => {
+  let calls = 0;
+  const { links } = world({ fixed: ["sse"], token: () => tokenFor(-60 * (calls += 1)) });
+  await turn();
+  links[0].greet("", 1_000_000);
+  for (let n = 0; n < 60; n += 1) await pass(1_000);
+  assert.deepEqual([calls, links.length], [1, 1]);
+});
+
+test("a client that is closed while its token is renewed asks for no other", async () => {
+  const answers = [];
+  const token = () => new Promise((resolve) => answers.push(resolve));
+  const { connection, links } = world({ fixed: ["ws"], token });
+  await turn();
+  answers[0](tokenFor(600));
+  await turn();
+  links[0].greet("", 1_000_000);
+  await pass(540_000);
+  assert.equal(answers.length, 2);
+  connection.close();
+  answers[1](tokenFor(600));
+  await turn();
+  await pass(600_000);
+  assert.equal(answers.length, 2);
+});
+
 test("where the platform has none of the transports that were asked for, one poll runs", async () => {
   const { links } = world({ fixed: ["ws"], supported: (name) => name === "poll" });
   await turn();
