@@ -15,7 +15,7 @@ import type { Bye, Envelope, Fate, Hello, Link, Open, Platform, Sink } from "./t
 import { fateOf } from "./transports/request.js";
 import type { Gap, State, StateName, TransportName } from "./types.js";
 
-/** How long a link may take to be greeted, in ms; longer after each round in which none was. */
+/** How long a link, and its token, may be silent before it is greeted, in ms; longer after each round in which none was. */
 const PATIENCE = 3_000;
 /** A link that stood this long, in ms, makes the next outage start over. */
 const GOOD_UPTIME = 10_000;
@@ -149,6 +149,7 @@ export function createConnection(
     try {
       await credentials.obtain();
       if (!holds(active)) return;
+      active.heard = now();
       // A later link plans again what is too far off for a timer.
       renewal(credentials.renewAt - now());
       fate = "status";
@@ -222,7 +223,7 @@ export function createConnection(
     const { greeted, heard } = active;
     const left = heard + (greeted ? heartbeat * DEAD : PATIENCE * Math.min(4, rounds)) - now();
     if (left > 0) active.timer(left);
-    else lose(active, greeted ? "silent" : "muted");
+    else lose(active, greeted ? "silent" : active.link ? "muted" : "token");
   };
 
   const lose = (active: Active, fate: Fate, detail: unknown = fate, wait = 0): void => {

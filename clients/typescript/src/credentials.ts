@@ -36,7 +36,8 @@ export function createCredentials(source: TokenSource | undefined): Credentials 
   const credentials: Credentials = {
     renewAt: Infinity,
     async obtain(anew) {
-      if (credentials.bearer && !anew) return credentials.bearer;
+      if (Date.now() > credentials.renewAt) pending = undefined;
+      else if (credentials.bearer && !anew) return credentials.bearer;
       return (pending ??= load().finally(() => (pending = undefined)));
     },
     isFinal(fate) {

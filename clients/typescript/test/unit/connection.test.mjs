@@ -377,6 +377,29 @@ test("a client that is closed while its token is renewed asks for no other", asy
   assert.equal(answers.length, 2);
 });
 
+test("a slow token says nothing against a transport, and what a link may take begins with it", async () => {
+  let answer;
+  const token = () => new Promise((resolve) => (answer = resolve));
+  const { links, said } = world({ token });
+  await turn();
+  for (let n = 0; n < 10; n += 1) await pass(500);
+  answer(tokenFor(600));
+  await turn();
+  for (let n = 0; n < 2; n += 1) await pass(500);
+  await pass(1_900);
+  assert.deepEqual(links.map(({ transport, attempt, open }) => [transport, attempt.fallback, open]), [["sse", [], true]]);
+  links[0].greet();
+  assert.equal(said.states.at(-1).current, "connected");
+});
+
+test("a token function that never returns is called again", async () => {
+  let calls = 0;
+  const token = () => ((calls += 1) === 1 ? new Promise(() => {}) : tokenFor(600));
+  const { links } = world({ token });
+  for (let n = 0; n < 60; n += 1) await pass(500);
+  assert.deepEqual([calls, links[0]?.transport], [2, "sse"]);
+});
+
 test("where the platform has none of the transports that were asked for, one poll runs", async () => {
   const { links } = world({ fixed: ["ws"], supported: (name) => name === "poll" });
   await turn();

@@ -1,0 +1,45 @@
+// The client as its users hold it, with a server that answers what a test says.
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { bellwire } from "../../dist/index.js";
+import { idOf } from "../support/ids.mjs";
+
+const turn = () => new Promise((next) => setTimeout(next));
+const json = (body) => new Response(JSON.stringify(body), { headers: { "content-type": "application/json" } });
+const problem = (status, code) =>
+  new Response(JSON.stringify({ code, detail: code }), { status, headers: { "content-type": "application/problem+json" } });
+const receipts = (items) =>
+  items.map(({ channel }) => ({ channel, id: idOf(channel, 1, 1), durability: "memory", duplicate: false }));
+
+/** A client whose requests are kept, and answered by `answer(url, init)`; its streams are `links`. */
+function open(t, { answer = async () => json({ messages: [] }), ...options } = {}) {
+  const world = { requests: [], links: [] };
+  const sse = (_, attempt, sink) => {
+    world.links.push({ attempt, sink, channels: attempt.channels, cursor: attempt.cursor(attempt.channels) });
+    return { close() {} };
+  };
+  const fetch = async (url, init) => {
+    world.requests.push({ url: new URL(url), body: init.body && JSON.parse(init.body), headers: init.headers });
+    return answer(world.requests.at(-1), init);
+  };
+  world.live = bellwire("http://server/", { transports: ["sse"], via: { sse }, fetch, ...options });
+  t.after(world.live.close);
+  return world;
+}
+
+test("a token whose time has come is renewed also where nothing is connected", async (t) => {
+  t.mock.timers.enable({ apis: ["Date"], now: 1_000_000 });
+  const tokenFor = (seconds) =>
+    `x.${Buffer.from(JSON.stringify({ exp: Date.now() / 1_000 + seconds })).toString("base64url")}.y`;
+  const { live, requests } = open(t, { token: () => tokenFor(600) });
+  const room = live.channel("a");
+  await room.history();
+  await room.history();
+  t.mock.timers.setTime(2_000_000);
+  await room.history();
+  const shown = requests.map(({ headers }) => headers.authorization);
+  assert.equal(shown[0], shown[1]);
+  assert.equal(shown[2], `Bearer ${tokenFor(600)}`);
+});
