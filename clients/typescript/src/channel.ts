@@ -82,6 +82,14 @@ export function createFeed(name: string, host: Host): Feed {
   };
 }
 
+/**
+ * A value as JSON has it, without what is undefined.
+ * @throws TypeError where JSON has no such thing
+ */
+export function copy<T>(value: T): T {
+  return JSON.parse(JSON.stringify(value)) as T;
+}
+
 /** An envelope as users get it, its bytes as bytes. */
 export function messageOf({ base64, ...envelope }: Envelope): Message {
   if (base64) envelope.data = Uint8Array.from(atob(base64), (char) => char.charCodeAt(0));

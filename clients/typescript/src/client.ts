@@ -1,6 +1,6 @@
 // Puts the parts together: channels, the connection, the uplink, the token and the platform.
 
-import { type Feed, type Host, createFeed, messageOf } from "./channel.js";
+import { type Feed, type Host, copy, createFeed, messageOf } from "./channel.js";
 import { createChooser } from "./choose.js";
 import { createConnection } from "./connection.js";
 import { createCredentials } from "./credentials.js";
@@ -67,7 +67,7 @@ export function bellwire(url: string | URL, options: Options = {}): Live {
     },
   });
   const ask = async (path: string, query: Record<string, string>, init: RequestInit): Promise<Response> =>
-    request(platform, path, new URLSearchParams(query), await credentials.obtain(), init);
+    request(platform, path, new URLSearchParams(copy(query)), await credentials.obtain(), init);
 
   const uplink = createUplink(async (drafts) => {
     try {
@@ -117,9 +117,12 @@ export function bellwire(url: string | URL, options: Options = {}): Live {
     },
     async history(channel, { signal, ...asked }) {
       const asking = ask(`channels/${encodeURIComponent(channel)}/history`, asked as Record<string, string>, {
-        signal: signal!,
+        signal: signal ?? closed,
       });
-      const response = await asking;
+      const response = await asking.catch((error: Partial<Loss>) => {
+        credentials.isFinal(error.fate!);
+        throw error;
+      });
       const page = (await response.json()) as Omit<History, "messages"> & { messages: Envelope[] };
       return { ...page, messages: page.messages.map(messageOf) };
     },

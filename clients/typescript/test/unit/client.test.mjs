@@ -29,6 +29,21 @@ function open(t, { answer = async () => json({ messages: [] }), ...options } = {
   return world;
 }
 
+test("a page of history may be asked for with options that are undefined", async (t) => {
+  const { live, requests } = open(t);
+  await live.channel("a").history({ cursor: undefined, limit: undefined });
+  assert.equal(requests[0].url.search, "");
+});
+
+test("a token that was refused to history is not shown again", async (t) => {
+  let tokens = 0;
+  const answer = async ({ headers }) =>
+    headers.authorization === "Bearer token 2" ? json({ messages: [] }) : problem(401, "token_invalid");
+  const { live } = open(t, { answer, token: () => `token ${(tokens += 1)}` });
+  await assert.rejects(live.channel("a").history(), { code: "token_invalid" });
+  assert.deepEqual(await live.channel("a").history(), { messages: [] });
+});
+
 test("a token whose time has come is renewed also where nothing is connected", async (t) => {
   t.mock.timers.enable({ apis: ["Date"], now: 1_000_000 });
   const tokenFor = (seconds) =>
@@ -42,4 +57,14 @@ test("a token whose time has come is renewed also where nothing is connected", a
   const shown = requests.map(({ headers }) => headers.authorization);
   assert.equal(shown[0], shown[1]);
   assert.equal(shown[2], `Bearer ${tokenFor(600)}`);
+});
+
+test("closing ends history that is under way", async (t) => {
+  const answer = (_, { signal }) =>
+    new Promise((_resolve, reject) => signal.addEventListener("abort", () => reject(signal.reason)));
+  const { live } = open(t, { answer });
+  const asked = live.channel("a").history();
+  await turn();
+  live.close();
+  await assert.rejects(asked, { name: "AbortError" });
 });
