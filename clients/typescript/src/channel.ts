@@ -63,8 +63,9 @@ export function createFeed(name: string, host: Host): Feed {
       on,
       messages,
       [Symbol.asyncIterator]: messages,
-      publish: (data: unknown, { event, idempotencyKey = randomKey(), signal }: PublishOptions = {}) =>
-        host.publish({ channel: name, event, ...payload(data), idempotency_key: idempotencyKey }, signal),
+      publish: async (data: unknown, { event, idempotencyKey = randomKey(), signal }: PublishOptions = {}) =>
+        // A copy, so that it goes out, and is repeated, as it is now; what is no JSON ends here.
+        host.publish(copy({ channel: name, event, ...payload(data), idempotency_key: idempotencyKey }), signal),
       history: (options = {}) => host.history(name, options),
     } as unknown as Channel<EventMap>,
     listened,

@@ -104,7 +104,7 @@ export function bellwire(url: string | URL, options: Options = {}): Live {
   const host: Host = {
     closed,
     changed: () => settling(0),
-    async publish(draft, signal) {
+    publish(draft, signal) {
       if (closed.aborted) throw new BellwireError("closed");
       const first = spoken.shift()!;
       spoken.push(Date.now());

@@ -59,6 +59,24 @@ test("a token whose time has come is renewed also where nothing is connected", a
   assert.equal(shown[2], `Bearer ${tokenFor(600)}`);
 });
 
+test("what cannot be JSON is refused at once, and holds nothing up", async (t) => {
+  const { live } = open(t, { answer: async ({ body }) => json(receipts(body)) });
+  const room = live.channel("a");
+  const circle = {};
+  circle.self = circle;
+  const outcomes = await Promise.allSettled([room.publish(1n), room.publish(circle), room.publish("fine")]);
+  assert.deepEqual(outcomes.map(({ status, reason }) => reason?.name ?? status), ["TypeError", "TypeError", "fulfilled"]);
+});
+
+test("a payload is published as it was when publish was called", async (t) => {
+  const { live, requests } = open(t, { answer: async ({ body }) => json(receipts(body)) });
+  const state = { n: 1 };
+  const first = live.channel("a").publish(state);
+  state.n = 2;
+  await Promise.all([first, live.channel("a").publish(state)]);
+  assert.deepEqual(requests.flatMap(({ body }) => body.map(({ data }) => data.n)), [1, 2]);
+});
+
 test("closing ends history that is under way", async (t) => {
   const answer = (_, { signal }) =>
     new Promise((_resolve, reject) => signal.addEventListener("abort", () => reject(signal.reason)));
