@@ -93,7 +93,7 @@ export function copy<T>(value: T): T {
 
 /** An envelope as users get it, its bytes as bytes. */
 export function messageOf({ base64, ...envelope }: Envelope): Message {
-  if (base64) envelope.data = Uint8Array.from(atob(base64), (char) => char.charCodeAt(0));
+  if (base64 != null) envelope.data = Uint8Array.from(atob(base64), (char) => char.charCodeAt(0));
   return envelope as Message;
 }
 

@@ -77,6 +77,15 @@ test("a payload is published as it was when publish was called", async (t) => {
   assert.deepEqual(requests.flatMap(({ body }) => body.map(({ data }) => data.n)), [1, 2]);
 });
 
+test("bytes that are none arrive as bytes", async (t) => {
+  const { live, links } = open(t);
+  const got = [];
+  live.channel("a").on("*", (data) => got.push(data));
+  await turn();
+  links[0].sink.say("message", { channel: "a", id: idOf("a", 1, 1), time: 1, base64: "" });
+  assert.deepEqual(got, [new Uint8Array()]);
+});
+
 test("closing ends history that is under way", async (t) => {
   const answer = (_, { signal }) =>
     new Promise((_resolve, reject) => signal.addEventListener("abort", () => reject(signal.reason)));
