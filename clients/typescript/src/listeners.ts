@@ -32,7 +32,8 @@ export function createListeners(changed?: () => void): Listeners {
     emit(event, ...said) {
       for (const entry of [...entries]) {
         try {
-          if (entry[0] === event) entry[1](...(said as never[]));
+          // One of those before may have stopped it.
+          if (entry[0] === event && entries.has(entry)) entry[1](...(said as never[]));
         } catch (error) {
           // It is the page's to see, and stops nobody else.
           queueMicrotask(() => {

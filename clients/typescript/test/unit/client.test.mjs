@@ -86,6 +86,18 @@ test("bytes that are none arrive as bytes", async (t) => {
   assert.deepEqual(got, [new Uint8Array()]);
 });
 
+test("a listener that another one stops hears nothing more", async (t) => {
+  const { live, links } = open(t);
+  const heard = [];
+  const ending = new AbortController();
+  live.channel("a").on("*", () => { stop(); ending.abort(); });
+  const stop = live.channel("a").on("*", () => heard.push("stopped"));
+  live.channel("a").on("*", () => heard.push("aborted"), { signal: ending.signal });
+  await turn();
+  links[0].sink.say("message", { channel: "a", id: idOf("a", 1, 1), time: 1, data: 1 });
+  assert.deepEqual(heard, []);
+});
+
 test("closing ends history that is under way", async (t) => {
   const answer = (_, { signal }) =>
     new Promise((_resolve, reject) => signal.addEventListener("abort", () => reject(signal.reason)));
