@@ -63,7 +63,7 @@ export function bellwire(url: string | URL, options: Options = {}): Live {
     },
     state(state) {
       emit("state", state);
-      uplink.pump();
+      uplink.pump(state.current === "connected");
     },
   });
   const ask = async (path: string, query: Record<string, string>, init: RequestInit): Promise<Response> =>

@@ -18,8 +18,8 @@ const KEY_LIFE = 270_000;
 
 export interface Uplink {
   publish(draft: Draft, signal?: AbortSignal): Promise<Receipt>;
-  /** Sends what can be sent. Called when the connection changed. */
-  pump(): void;
+  /** Sends what can be sent. Called when the connection changed; `rested` when it is back. */
+  pump(rested?: boolean): void;
   /** Ends all that waits. */
   close(): void;
 }
@@ -43,14 +43,12 @@ export function createUplink(post: Send, direct: () => Link["publish"]): Uplink 
   let posting = false;
   let resting = false;
   let failures = 0;
-  const timer = createTimer(() => {
-    resting = false;
-    pump();
-  });
+  const timer = createTimer(() => pump(true));
 
   const end = (item: Item, code: string): void => item.settle({ error: { code } });
 
-  const pump = (): void => {
+  const pump = (rested?: boolean): void => {
+    if (rested) resting = false;
     for (const item of items)
       if (Date.now() - item.born > KEY_LIFE) end(item, "unknown");
     if (posting || resting) return;

@@ -98,6 +98,26 @@ test("a listener that another one stops hears nothing more", async (t) => {
   assert.deepEqual(heard, []);
 });
 
+test("what waits to be published goes out as soon as the client is connected again", async (t) => {
+  let down = true;
+  const answer = async ({ body }) => {
+    if (down) throw new TypeError("the network is gone");
+    return json(receipts(body));
+  };
+  const { live, links, requests } = open(t, { answer });
+  live.channel("a").on("*", () => {});
+  await turn();
+  t.mock.method(Math, "random", () => 1);
+  const published = live.channel("a").publish("hello");
+  await turn();
+  assert.equal(requests.length, 1);
+  down = false;
+  links[0].sink.say("hello", { cursor: idOf("a", 1, 1) });
+  await turn();
+  assert.equal(requests.length, 2, "and not after a wait");
+  await published;
+});
+
 test("closing ends history that is under way", async (t) => {
   const answer = (_, { signal }) =>
     new Promise((_resolve, reject) => signal.addEventListener("abort", () => reject(signal.reason)));
