@@ -180,7 +180,9 @@ export function createConnection(
         else if (word === "bye") {
           const fate = fateOf(said.code!);
           lose(active, fate === "stop" && said.reconnect ? "busy" : fate, `${said.code} ${said.reason}`, said.retry_ms);
-        } else if (word === "denied") {
+          // What else a link says of channels that were left is of no use, and no position of theirs.
+        } else if (!wanted.has(said.channel) && !/^@/.test(said.channel)) return;
+        else if (word === "denied") {
           positions.refuse(said.channel);
           listener.tell(word, said);
         } else if (
@@ -288,6 +290,7 @@ export function createConnection(
       return state;
     },
     want(channel, since) {
+      positions.unwant(channel);
       positions.want(channel, since);
       wanted.add(channel);
     },

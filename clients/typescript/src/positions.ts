@@ -100,7 +100,10 @@ export function createPositions(): Positions {
     begin(channels, cursor, all) {
       const ids = idsOf(cursor);
       for (const channel of channels) fresh.delete(channel);
-      for (const id of ids) if (!marks.has(keyOf(id))) marks.set(keyOf(id), id);
+      for (const id of ids) {
+        if (!channels[1]) keys.set(channels[0]!, keyOf(id));
+        if (!marks.has(keyOf(id))) marks.set(keyOf(id), id);
+      }
       if (!all) return;
       const named = [...ids.map(keyOf), ...keys.values()];
       for (const key of marks.keys()) if (!named.includes(key)) marks.delete(key);

@@ -406,3 +406,40 @@ test("where the platform has none of the transports that were asked for, one pol
   for (let n = 0; n < 5; n += 1) { links.at(-1).greet(); await turn(); }
   assert.deepEqual(links.map(({ transport }) => transport), ["poll"]);
 });
+
+test("a channel that nobody wants any more leaves no position behind", async () => {
+  const { connection, links } = world();
+  await turn();
+  links[0].greet(idOf("a", 1, 1));
+  for (let n = 0; n < 300; n += 1) {
+    connection.want(`b${n}`, "latest");
+    connection.settle();
+    await turn();
+    links.at(-1).greet(`${idOf("a", 1, 1)}.${idOf(`b${n}`, 1, 5)}`);
+    connection.unwant(`b${n}`);
+    connection.settle();
+    // The old stream has it until the new one is greeted.
+    links.at(-2)?.sink.say("message", { channel: `b${n}`, id: idOf(`b${n}`, 1, 6) });
+    links.at(-1).sink.say("message", { channel: `b${n}`, id: idOf(`b${n}`, 1, 7) });
+    await turn();
+    links.at(-1).greet(idOf("a", 1, 1));
+  }
+  assert.equal(links.at(-1).attempt.cursor(["a"]), idOf("a", 1, 1));
+  connection.want("b7", "latest");
+  assert.equal(links.at(-1).attempt.cursor(["a", "b7"]), `latest.${idOf("a", 1, 1)}`);
+});
+
+test("channels that come and go on a WebSocket leave no position behind", async () => {
+  const { connection, links } = world({ fixed: ["ws"] });
+  await turn();
+  links[0].greet(idOf("a", 1, 1));
+  for (let n = 0; n < 300; n += 1) {
+    connection.want("b", "latest");
+    connection.settle();
+    links[0].sink.say("hello", { cursor: idOf("b", 1, n), channels: ["b"] });
+    assert.equal(links[0].attempt.cursor(["b"]), idOf("b", 1, n), "it starts where it is subscribed now");
+    connection.unwant("b");
+    connection.settle();
+  }
+  assert.equal(links[0].attempt.cursor(["a"]), idOf("a", 1, 1));
+});
