@@ -297,6 +297,8 @@ export function createConnection(
     unwant(channel) {
       positions.unwant(channel);
       wanted.delete(channel);
+      // The link in use fits no more, also when the channel is wanted again before it was replaced.
+      if (used) used.channels = [];
     },
     settle,
     publish: () => (used?.greeted && used.link?.publish) as Link["publish"],

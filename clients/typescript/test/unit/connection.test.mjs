@@ -407,6 +407,25 @@ test("where the platform has none of the transports that were asked for, one pol
   assert.deepEqual(links.map(({ transport }) => transport), ["poll"]);
 });
 
+test("a channel that is left and wanted again before the stream has changed starts anew", async () => {
+  const { connection, links } = world({ channels: ["a", "b"] });
+  await turn();
+  links[0].greet(`${idOf("a", 1, 1)}.${idOf("b", 1, 1)}`);
+  links[0].sink.say("message", { channel: "b", id: idOf("b", 1, 2) });
+  connection.unwant("b");
+  connection.settle();
+  connection.want("b", "latest");
+  connection.settle();
+  await turn();
+  assert.equal(links.length, 2, "the server is asked where it stands now");
+  links[1].greet(`${idOf("a", 1, 1)}.${idOf("b", 1, 3)}`);
+  // What is published from here on must not be lost with the link.
+  links.at(-1).sink.lost("failed");
+  await pass(1_000);
+  const cursor = links.at(-1).attempt.cursor(["a", "b"]);
+  assert.deepEqual(cursor.split(".").sort(), [idOf("a", 1, 1), idOf("b", 1, 3)].sort());
+});
+
 test("a channel that nobody wants any more leaves no position behind", async () => {
   const { connection, links } = world();
   await turn();
