@@ -18,17 +18,14 @@ export const openWebSocket: Open = (platform, attempt, sink) => {
   const attached = new Set<string>();
   let requests = 0;
   let hello: Hello | undefined;
-  /** Whether what comes may be of the inbox from latest, and so is not to be heard. */
-  let deaf = false;
+  /** Until the first subscription, what comes is of the inbox from latest, and not to be heard. */
+  let deaf = true;
 
-  /** The reply is empty where none can come. `seen` is called before what follows the reply. */
-  const command = (name: string, body: object, seen?: () => void): Promise<Reply> =>
+  /** The reply is empty where none can come. */
+  const command = (name: string, body: object): Promise<Reply> =>
     new Promise((resolve) => {
       if (socket.readyState !== 1) return resolve({});
-      waiting.set(++requests, (reply) => {
-        seen?.();
-        resolve(reply);
-      });
+      waiting.set(++requests, resolve);
       socket.send(JSON.stringify({ req: requests, [name]: body }));
     });
   const subscribe = async (channel: string): Promise<string | undefined> => {
@@ -55,14 +52,10 @@ export const openWebSocket: Open = (platform, attempt, sink) => {
   };
 
   socket.onopen = async () => {
-    const { token } = attempt;
-    if (token) {
-      // Replies come in order, so a refused token is known before any channel is.
-      void renew(token);
-      // It brings its user's inbox from latest; if that is wanted, then from its cursor.
-      deaf = true;
-      void command("unsubscribe", { channel: "@me" }, () => (deaf = false));
-    }
+    // Replies come in order, so a refused token is known before any channel is.
+    if (attempt.token) void renew(attempt.token);
+    // A token, be it a cookie's, brings its user's inbox from latest; if that is wanted, then from its cursor.
+    void command("unsubscribe", { channel: "@me" });
     const cursors = await Promise.all(attempt.channels.map(subscribe));
     if (socket.readyState !== 1) return;
     sink.say("hello", { ...hello, cursor: cursors.join("."), channels: [...attached] });
@@ -72,6 +65,7 @@ export const openWebSocket: Open = (platform, attempt, sink) => {
     try {
       const said = JSON.parse(data) as Said;
       if (said.req) {
+        deaf &&= !said["subscribe"];
         waiting.get(said.req)?.(said as Reply);
         waiting.delete(said.req);
       } else if (said.hello) hello = said.hello;
