@@ -21,12 +21,12 @@ export const openWebSocket: Open = (platform, attempt, sink) => {
   /** Until the first subscription, what comes is of the inbox from latest, and not to be heard. */
   let deaf = true;
 
-  /** The reply is empty where none can come. */
+  /** The reply is empty where the socket ends before it. */
   const command = (name: string, body: object): Promise<Reply> =>
     new Promise((resolve) => {
-      if (socket.readyState !== 1) return resolve({});
       waiting.set(++requests, resolve);
-      socket.send(JSON.stringify({ req: requests, [name]: body }));
+      // One that is closing has an end that is still to come, and that ends what waits.
+      if (socket.readyState === 1) socket.send(JSON.stringify({ req: requests, [name]: body }));
     });
   const subscribe = async (channel: string): Promise<string | undefined> => {
     attached.add(channel);
@@ -57,7 +57,6 @@ export const openWebSocket: Open = (platform, attempt, sink) => {
     // A token, be it a cookie's, brings its user's inbox from latest; if that is wanted, then from its cursor.
     void command("unsubscribe", { channel: "@me" });
     const cursors = await Promise.all(attempt.channels.map(subscribe));
-    if (socket.readyState !== 1) return;
     sink.say("hello", { ...hello, cursor: cursors.join("."), channels: [...attached] });
   };
   socket.onmessage = ({ data }: MessageEvent<string>) => {

@@ -34,6 +34,19 @@ function open({ token, channels = ["a"] } = {}) {
 }
 const words = ({ said }) => said.map(([word]) => word);
 
+test("what is published on a socket that is closing waits for its end", async () => {
+  const { link, socket, said, start } = open();
+  await start();
+  socket.readyState = 2;
+  let outcome = "none";
+  link.publish({ channel: "a", data: 1, idempotency_key: "k" }).then((value) => (outcome = value));
+  await turn();
+  assert.equal(outcome, "none", "an answer at once would be sent again at once, for ever");
+  socket.onclose({ code: 1009, reason: "" });
+  await turn();
+  assert.deepEqual([outcome, said[0][0]], [undefined, "lost"]);
+});
+
 test("the inbox that a cookie's token brings from latest is left before anything else is asked", async () => {
   const world = open({ channels: ["@me"] });
   await world.start();
