@@ -245,8 +245,13 @@ export function createConnection(
       next = undefined;
       become("connecting", reason, used.transport);
     } else if (final) {
-      for (const channel of wanted) listener.tell("denied", { channel, check: "connection", detail: reason });
-      rest("stopped", reason);
+      for (const channel of active.channels) {
+        positions.refuse(channel);
+        listener.tell("denied", { channel, check: "connection", detail: reason });
+      }
+      // Those that start at their earliest may not have been asked for yet.
+      if (active.channels.length < wanted.size) settle();
+      else rest("stopped", reason);
     } else {
       if (greeted && now() - greeted >= GOOD_UPTIME) {
         failures = 0;

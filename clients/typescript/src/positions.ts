@@ -5,6 +5,9 @@
 
 import { tryTo } from "./try-to.js";
 
+/** A word that means `latest`, and sorts behind it: for a channel that need not be waited for. */
+const REFUSED = "latest.";
+
 /** The part of an id that tells the channel: the version and 60 of the hash's 64 bits. */
 const keyOf = (id: string): string => id.slice(0, 11);
 /** A cursor's ids; its words are shorter than a key. */
@@ -88,10 +91,11 @@ export function createPositions(): Positions {
     },
     together(channels) {
       const late = channels.filter((channel) => fresh.get(channel) !== "earliest");
-      return late.some((channel) => fresh.has(channel)) ? late : channels;
+      return late.some((channel) => fresh.get(channel) === "latest") ? late : channels;
     },
     cursor(channels) {
-      const words = channels.flatMap((channel) => fresh.get(channel) ?? []);
+      // In this order: what was refused goes with the others.
+      const words = channels.flatMap((channel) => fresh.get(channel) ?? []).sort();
       const known = channels.flatMap((channel) => marks.get(keys.get(channel)!) ?? []);
       // A channel that nothing was heard of since it began has a mark, but its key is not known.
       const ids = words.length + known.length < channels.length ? marks.values() : known;
@@ -110,7 +114,7 @@ export function createPositions(): Positions {
     },
     pass,
     refuse(channel) {
-      if (!keys.has(channel)) fresh.set(channel, "latest");
+      if (!keys.has(channel)) fresh.set(channel, REFUSED);
     },
   };
 }

@@ -462,3 +462,23 @@ test("channels that come and go on a WebSocket leave no position behind", async 
   }
   assert.equal(links[0].attempt.cursor(["a"]), idOf("a", 1, 1));
 });
+
+test("a refusal of channels from the latest does not keep those from the earliest waiting", async () => {
+  const { connection, links, said } = world({ channels: ["secret"] });
+  connection.want("news", "earliest");
+  connection.settle();
+  await turn();
+  assert.deepEqual(links.at(-1).attempt.channels, ["secret"]);
+  links.at(-1).sink.lost("stop", "no");
+  await pass(1_000);
+  assert.deepEqual(said.denied, [["secret", "no"]]);
+  assert.deepEqual(links.at(-1).attempt.channels, ["secret", "news"]);
+  assert.equal(links.at(-1).attempt.cursor(["secret", "news"]), "earliest");
+  links.at(-1).greet(idOf("news", 1, 1));
+  links.at(-1).sink.say("denied", { channel: "secret" });
+  connection.want("more", "earliest");
+  connection.settle();
+  await turn();
+  assert.deepEqual(links.at(-1).attempt.channels, ["secret", "news", "more"]);
+  assert.equal(links.at(-1).attempt.cursor(["secret", "news", "more"]), `earliest.${idOf("news", 1, 1)}`);
+});
