@@ -179,7 +179,7 @@ export function createConnection(
         if (word === "hello") greet(active, said as Hello);
         else if (word === "bye") {
           const fate = fateOf(said.code!);
-          lose(active, fate === "stop" && said.reconnect ? "busy" : fate, `${said.code} ${said.reason}`, said.retry_ms);
+          lose(active, fate === "token" ? fate : said.reconnect ? "busy" : "stop", `${said.code} ${said.reason}`, said.retry_ms);
           // What else a link says of channels that were left is of no use, and no position of theirs.
         } else if (!wanted.has(said.channel) && !/^@/.test(said.channel)) return;
         else if (word === "denied") {

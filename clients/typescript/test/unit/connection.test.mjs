@@ -482,3 +482,11 @@ test("a refusal of channels from the latest does not keep those from the earlies
   assert.deepEqual(links.at(-1).attempt.channels, ["secret", "news", "more"]);
   assert.equal(links.at(-1).attempt.cursor(["secret", "news", "more"]), `earliest.${idOf("news", 1, 1)}`);
 });
+
+test("a server that says not to come back is not come back to", async () => {
+  const { connection, links } = world();
+  await turn();
+  links[0].greet();
+  links[0].sink.say("bye", { code: "auth_timeout", reason: "no token came", reconnect: false });
+  assert.equal(connection.state.current, "stopped");
+});
