@@ -4,11 +4,11 @@
 // others go on from their cursors with the new hub.
 //
 // A tab that attaches is behind, or has no position: once the hub is live on its channels, it
-// catches up with polls that are not held, and then takes what the hub has said meanwhile. What
+// catches up with polls until they meet what the hub has said meanwhile, and then takes that. What
 // comes both ways counts once, as always.
 
 import { bellwire } from "./client.js";
-import type { Attempt, Link, Open, Platform, Sink } from "./transports/link.js";
+import type { Attempt, Envelope, Link, Open, Platform, Sink } from "./transports/link.js";
 import { type Answer, sayAll } from "./transports/poll.js";
 import { runLink } from "./transports/request.js";
 import type { Channel, Live, Options } from "./types.js";
@@ -30,7 +30,8 @@ type Note =
   | { tab: string; gone: true }
   | { attached: string }
   | { again: string }
-  | { word: "message" | "gap" | "denied"; channel: string; payload: unknown };
+  | Said;
+type Said = { word: "message" | "gap" | "denied"; channel: string; payload: unknown };
 
 /**
  * Makes a client that shares one connection with the other tabs of this origin. Where the platform
@@ -131,7 +132,7 @@ function openTab(name: string, locks: LockManager): Open {
     const ending = new AbortController();
     let channels = attempt.channels;
     /** What the hub said while this tab is catching up. */
-    let early: Note[] | undefined = [];
+    let early: Said[] | undefined = [];
     let greeted = false;
     let catching: Link | undefined;
 
@@ -143,12 +144,19 @@ function openTab(name: string, locks: LockManager): Open {
     const catchUp = (): void => {
       catching?.close();
       early ??= [];
+      /** What polls have brought. */
+      const polled = new Set<string>();
       catching = runLink(platform, { ...attempt, channels }, sink, "poll", async (ask) => {
-        for (;;) {
-          const answer = (await (await ask({ timeout: "0" })).json()) as Answer;
+        // The first answer shows that this works, and may be empty before the log is read.
+        for (let hold = 0; ; hold = 1) {
+          const answer = (await (await ask({ timeout: `${hold}` })).json()) as Answer;
           sayAll(sink, answer, { channels });
           greeted = true;
-          if (!answer.messages.length && !answer.gaps.length) break;
+          for (const { id } of answer.messages as Envelope[]) polled.add(id);
+          const met = early?.filter(({ payload }) => polled.has((payload as Envelope).id)).map(({ channel }) => channel);
+          const brought = [...answer.gaps, ...answer.messages] as Envelope[];
+          // On a busy channel there is always more: from where both ways meet, the hub has it all.
+          if (hold && brought.every(({ channel }) => met?.includes(channel))) break;
         }
         const notes = early ?? [];
         early = undefined;
