@@ -30,6 +30,7 @@ type Note =
   | { tab: string; gone: true }
   | { attached: string }
   | { again: string }
+  | { stop: string }
   | Said;
 type Said = { word: "message" | "gap" | "denied"; channel: string; payload: unknown };
 
@@ -49,6 +50,7 @@ export function shared(url: string | URL, { group = `${url}`, ...options }: Shar
     live.close();
     ending.abort();
   };
+  if (options.signal?.aborted) close();
   options.signal?.addEventListener("abort", close);
   return Object.create(live, { close: { value: close } }) as Live;
 }
@@ -113,9 +115,16 @@ async function runHub(name: string, locks: LockManager, url: string | URL, optio
     review();
   };
   live.on("state", ({ current, reason }) => {
-    if (current !== "waiting") return;
-    settled.clear();
-    tell({ again: reason });
+    if (current === "waiting") {
+      settled.clear();
+      tell({ again: reason });
+    } else if (current === "stopped") {
+      // Each tab asks for itself whether it is refused, too; who attaches later makes this one try again.
+      for (const tab of tabs.keys()) attaching.delete(tab);
+      tabs.clear();
+      review();
+      tell({ stop: reason });
+    }
   });
   tell({ again: "another tab leads now" });
   await new Promise((resolve) => options.signal?.addEventListener("abort", resolve));
@@ -169,13 +178,14 @@ function openTab(name: string, locks: LockManager): Open {
       else if ("again" in note) {
         if (greeted) sink.lost("ended", note.again);
         else tell({ tab, attach: channels });
-      }
+      } else if ("stop" in note) sink.lost("stop", note.stop);
     };
     const hold = (): Promise<unknown> => {
       tell({ tab, attach: channels });
       return new Promise((resolve) => ending.signal.addEventListener("abort", resolve));
     };
-    void locks.request(`${name}:${tab}`, hold);
+    // It may have ended before it has the lock.
+    locks.request(`${name}:${tab}`, { signal: ending.signal }, hold).catch(() => {});
     const pulse = setInterval(() => greeted && sink.life(), PULSE);
 
     return {

@@ -42,8 +42,8 @@ function createServer(t) {
   };
   server.fetch = async (url, { signal }) => {
     const { pathname, searchParams } = new URL(url);
-    if (server.refuse) return server.refuse();
     if (pathname === "/v1/sse") {
+      if (server.refuse) return server.refuse();
       const body = new ReadableStream({
         start(stream) {
           streams.push(stream);
@@ -104,4 +104,55 @@ test("a tab leaves polls for the hub while messages go on and on", async (t) => 
   server.publish((offset += 1));
   await until(() => got.includes(offset), "it is live");
   assert.deepEqual(got, [...Array(offset + 1).keys()].slice(1));
+});
+
+test("a client whose signal has aborted leads nobody", async (t) => {
+  createServer(t);
+  shared("http://server/", { signal: AbortSignal.abort() });
+  // The lock is free for the next one.
+  await navigator.locks.request("bellwire:http://server/", {}, () => {});
+});
+
+test("when the shared stream is refused for good every tab stops, and one that comes later asks again", async (t) => {
+  const server = createServer(t);
+  const code = "forbidden";
+  server.refuse = () =>
+    new Response(JSON.stringify({ code, detail: code }), { status: 403, headers: { "content-type": "application/problem+json" } });
+  const tabs = [shared("http://server/", { fetch: server.fetch }), shared("http://server/", { fetch: server.fetch })];
+  t.after(() => tabs.forEach((tab) => tab.close()));
+  for (const tab of tabs) tab.channel("a").on("*", () => {});
+  for (const tab of tabs) await until(() => tab.state.current === "stopped", "it stops");
+  server.refuse = undefined;
+  const late = shared("http://server/", { fetch: server.fetch });
+  t.after(late.close);
+  const got = [];
+  late.channel("a").on("*", (data) => got.push(data));
+  await until(() => late.state.current === "connected", "it is connected");
+  await until(() => {
+    server.publish((server.log.at(-1) ?? 0) + 1);
+    return got.length > 0;
+  }, "it is live");
+});
+
+test("a tab whose link ends before it had its lock complains of nothing", async (t) => {
+  const server = createServer(t);
+  const live = shared("http://server/", { fetch: server.fetch });
+  const stop = live.channel("a").on("*", () => {});
+  const complaints = [];
+  const complain = (error) => complaints.push(error);
+  process.on("unhandledRejection", complain);
+  t.after(() => process.off("unhandledRejection", complain));
+  const request = navigator.locks.request;
+  let grant;
+  navigator.locks.request = async (name, ...rest) => {
+    await new Promise((resolve) => (grant = resolve));
+    return request(name, ...rest);
+  };
+  await until(() => grant, "a lock is asked for");
+  stop();
+  await until(() => live.state.current === "idle", "the link has ended");
+  live.close();
+  grant();
+  await new Promise((next) => setTimeout(next));
+  assert.deepEqual(complaints, []);
 });
