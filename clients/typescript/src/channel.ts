@@ -97,7 +97,8 @@ export function messageOf({ base64, ...envelope }: Envelope): Message {
   return envelope as Message;
 }
 
-function payload(data: unknown): Pick<Draft, "data" | "base64"> {
+/** A payload as it is on the wire. */
+export function payload(data: unknown): Pick<Draft, "data" | "base64"> {
   if (!ArrayBuffer.isView(data) && !(data instanceof ArrayBuffer)) return { data: data ?? null };
   const view = data as ArrayBufferView & { buffer?: ArrayBuffer };
   const bytes = new Uint8Array(view.buffer ?? (data as ArrayBuffer), view.byteOffset, view.byteLength);

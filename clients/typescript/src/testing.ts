@@ -1,7 +1,7 @@
 // A double of the client for users' own tests: channels in memory, no server, no timers. What a
 // test makes happen has happened when the call returns.
 
-import { type Tell, createFeed } from "./channel.js";
+import { type Tell, copy, createFeed, messageOf, payload } from "./channel.js";
 import { BellwireError } from "./errors.js";
 import { createListeners } from "./listeners.js";
 import type { Draft, Envelope } from "./transports/link.js";
@@ -30,14 +30,17 @@ export interface Double extends Live {
   failNext(code: string, detail?: string): void;
 }
 
-/** Makes a double. It is connected from the start, and publications reach its own listeners. */
+/**
+ * Makes a double. It is connected from the start, publications reach its own listeners, and who
+ * listens hears what comes from then on, whatever `since` says; nothing says `open`.
+ */
 export function createDouble(): Double {
   const feeds = new Map<string, ReturnType<typeof createFeed>>();
   const log = new Map<string, Envelope[]>();
   const published: Recorded[] = [];
   const { on, emit } = createListeners();
   const closing = new AbortController();
-  const keys = new Map<string, Receipt>();
+  const keys = new Map<string, { receipt: Receipt; text: string }>();
   let state: State = { current: "connected", previous: "connecting", reason: "", transport: "sse", retryAt: undefined };
   let failure: BellwireError | undefined;
   let count = 0;
@@ -53,26 +56,30 @@ export function createDouble(): Double {
   const host = {
     closed: closing.signal,
     changed: () => {},
-    async publish({ channel, idempotency_key, event, data, base64 }: Draft): Promise<Receipt> {
-      const [error, known] = [failure, keys.get(`${channel} ${idempotency_key}`)];
-      failure = undefined;
+    async publish({ idempotency_key, ...draft }: Draft, signal?: AbortSignal): Promise<Receipt> {
+      const { channel, event } = draft;
+      const [error, known, text] = [failure, keys.get(`${channel} ${idempotency_key}`), JSON.stringify(draft)];
       if (closing.signal.aborted) throw new BellwireError("closed");
+      if (signal?.aborted) throw new BellwireError("aborted");
+      failure = undefined;
       if (error) throw error;
-      if (known) return { ...known, duplicate: true };
-      const id = append({ channel, ...(event && { event }), ...(base64 === undefined ? { data } : { base64 }) });
-      published.push({ channel, id, event, data: base64 ?? data });
+      if (known && known.text !== text) throw new BellwireError("idempotency_mismatch", "the key was used for other bytes", 409);
+      if (known) return { ...known.receipt, duplicate: true };
+      const id = append(draft as Envelope);
+      published.push({ channel, id, event, data: messageOf(draft as Envelope).data });
       const receipt = { channel, id, durability: "memory", duplicate: false };
-      keys.set(`${channel} ${idempotency_key}`, receipt);
+      keys.set(`${channel} ${idempotency_key}`, { receipt, text });
       return receipt;
     },
     async history(channel: string, { limit = 100, order = "asc", cursor }: HistoryOptions): Promise<History> {
       const all = (log.get(channel) ?? []).filter(({ id }) => !cursor || (order === "asc" ? id > cursor : id < cursor));
       const sorted = order === "asc" ? all : all.reverse();
-      const page = sorted.slice(0, limit).map((envelope) => ({ data: undefined, ...envelope }));
+      const page = sorted.slice(0, limit).map(messageOf);
       return { messages: page, cursor: page.at(-1)?.id ?? cursor ?? "", more: sorted.length > limit };
     },
   };
   const become = (current: StateName, reason = ""): void => {
+    if (state.current === "closed") return;
     state = { ...state, current, previous: state.current, reason };
     emit("state", state);
   };
@@ -92,7 +99,7 @@ export function createDouble(): Double {
       become("closed");
     },
     published,
-    receive: (channel, data, options) => append({ channel, data, ...options }),
+    receive: (channel, data, options) => append(copy({ channel, ...payload(data), ...options })),
     lose: (channel, reason = "retention") =>
       tell("gap", { channel, reason, last: null, next: null, cursor: "" }),
     deny: (channel, detail = "denied by the test") => tell("denied", { channel, check: "test", detail }),

@@ -61,3 +61,39 @@ test("history pages through what the double has seen", async () => {
   assert.deepEqual([page, rest].map(({ messages }) => messages.map(({ data }) => data)), [[0, 1, 2], [3, 4]]);
   assert.deepEqual([page.more, rest.more], [true, false]);
 });
+
+test("payloads are what they would be after the wire: JSON, copied, and bytes as bytes everywhere", async () => {
+  const live = createDouble();
+  const room = live.channel("room");
+  const kept = record(room);
+  const state = { at: new Date(0), none: undefined };
+  live.receive("room", state);
+  await room.publish(state);
+  await room.publish(new Uint8Array([1, 2]));
+  live.receive("room", new Uint8Array([3]).buffer);
+  state.at = "changed";
+  const all = [{ at: "1970-01-01T00:00:00.000Z" }, { at: "1970-01-01T00:00:00.000Z" }, new Uint8Array([1, 2]), new Uint8Array([3])];
+  assert.deepEqual(kept.data(), all);
+  assert.deepEqual((await room.history()).messages.map(({ data }) => data), all);
+  assert.deepEqual(live.published.map(({ data }) => data), all.slice(1, 3));
+  await assert.rejects(room.publish(1n), TypeError);
+});
+
+test("a key that was used for another payload, and a signal that has aborted, are refused", async () => {
+  const live = createDouble();
+  const room = live.channel("room");
+  await room.publish(1, { idempotencyKey: "k" });
+  await assert.rejects(room.publish(2, { idempotencyKey: "k" }), { code: "idempotency_mismatch", status: 409 });
+  await assert.rejects(room.publish(3, { signal: AbortSignal.abort() }), { code: "aborted" });
+  assert.equal(live.published.length, 1);
+});
+
+test("a closed double stays closed", () => {
+  const live = createDouble();
+  const states = [];
+  live.on("state", ({ current }) => states.push(current));
+  live.close();
+  live.close();
+  live.become("connected");
+  assert.deepEqual(states, ["closed"]);
+});
