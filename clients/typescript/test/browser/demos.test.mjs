@@ -113,6 +113,27 @@ test("dashboard: a sample shows on both pages, and only one of them reads metric
   await finish("dashboard", first, second);
 });
 
+test("dashboard: where a browser has no locks a tab reads for itself, and a refused sample is not the last", async (t) => {
+  const server = await startServer(t);
+  const browser = await openBrowser(t);
+  const context = await browser.newContext({ viewport: SIZES.desktop });
+  // As over plain HTTP from another machine.
+  await context.addInitScript(() => Object.defineProperty(Navigator.prototype, "locks", { value: undefined }));
+  let refused = 0;
+  await context.route("**/v1/publish?*", (route) => {
+    if (refused++) return route.continue();
+    const body = JSON.stringify({ code: "forbidden", detail: "not this one" });
+    return route.fulfill({ status: 403, contentType: "application/problem+json", body });
+  });
+  const page = await context.newPage();
+  page.complaints = [];
+  page.on("pageerror", (error) => page.complaints.push(error.message));
+  await page.goto(`${server.origin}/demo/dashboard.html`);
+  await page.waitForFunction(() => document.querySelector("#tiles b").textContent === "1");
+  assert.ok(refused > 1);
+  assert.deepEqual(page.complaints, []);
+});
+
 test("drawing: a stroke is on both sheets, also for who comes later, and can be wiped", async (t) => {
   const { server, browser, first, second } = await twoPages(t, "pad.html");
   const inked = (page) =>
