@@ -21,6 +21,7 @@ use hmac::{Hmac, Mac as _};
 use hyper_util::{
     client::legacy::Client, client::legacy::connect::HttpConnector, rt::TokioExecutor,
 };
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256, Sha512};
@@ -159,14 +160,12 @@ async fn publish(
     event: &str,
     order: &Order,
 ) -> Result<(), Box<dyn Error>> {
-    // As an item of the batch endpoint, so that the user's name needs no escaping.
-    let item = json!({
-        "channel": format!("@{user}"), "event": event, "data": order, "idempotency_key": order.id,
-    });
-    let request = Request::post(format!("{}/v1/publish", shop.bellwire))
+    let user = utf8_percent_encode(user, NON_ALPHANUMERIC);
+    let request = Request::post(format!("{}/v1/users/{user}?event={event}", shop.bellwire))
         .header("authorization", format!("Bearer {}", shop.api_key))
         .header("content-type", "application/json")
-        .body(Body::from(item.to_string()))?;
+        .header("idempotency-key", &order.id)
+        .body(Body::from(json!(order).to_string()))?;
     let response = shop.http.request(request).await?;
     if response.status() == StatusCode::OK {
         return Ok(());

@@ -74,7 +74,7 @@ for (const name of Object.keys(EXAMPLES)) {
   test(`${name}: an order reaches the pages of its user, and of nobody else`, async (t) => {
     const { server, origin } = await start(t, name);
     assert.equal((await fetch(`${origin}/push-token`)).status, 401, "a stranger gets no token");
-    const [ann, bob] = [await logIn(origin, "ann"), await logIn(origin, "bob")];
+    const [ann, bob] = [await logIn(origin, "ann"), await logIn(origin, "bob@example.com")];
     const inboxOf = (ask) => {
       const token = async () => (await (await ask("/push-token")).json()).token;
       const live = bellwire(server.origin, { token });
