@@ -6,9 +6,9 @@ import sys
 import time
 import uuid
 from functools import partial, wraps
+from http.client import HTTPException
 from pathlib import Path
 from tempfile import mkdtemp
-from urllib.error import URLError
 from urllib.parse import quote
 from urllib.request import Request, urlopen
 
@@ -65,7 +65,7 @@ def publish(user, event, data):
     # A push that fails fails no order.
     try:
         urlopen(request, timeout=2).close()
-    except URLError as error:
+    except (OSError, HTTPException) as error:
         print(f"not published: {error}", file=sys.stderr)
 
 

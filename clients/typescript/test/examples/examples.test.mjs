@@ -11,6 +11,7 @@ import { promisify } from "node:util";
 import { BINARY, startServer, until } from "../../../../tests/browser/programs.mjs";
 import { bellwire } from "../../dist/index.js";
 import { openBrowser } from "../support/browser.mjs";
+import { startFaultProxy } from "../support/fault-proxy.mjs";
 import { freePort } from "../support/ports.mjs";
 import { record } from "../support/values.mjs";
 
@@ -33,7 +34,7 @@ const EXAMPLES = {
   },
 };
 
-/** Starts a server and the example beside it; returns the origins of both. */
+/** Starts a server and the example beside it, with a proxy between; returns them. */
 async function start(t, name) {
   const { install, start } = EXAMPLES[name];
   const cwd = `${ROOT}${name}`;
@@ -45,9 +46,10 @@ async function start(t, name) {
     "--allow-origin", `http://127.0.0.1:${port}`,
   ];
   const server = await startServer(t, { dev: false, flags });
+  const proxy = await startFaultProxy(t, server.port);
   const env = {
     ...process.env, PORT: `${port}`, SESSION_SECRET: "another secret, for the cookie of a session",
-    BELLWIRE_URL: server.origin, BELLWIRE_SECRET: SECRET, BELLWIRE_KEY: /^bw_\S+$/m.exec(said)[0],
+    BELLWIRE_URL: proxy.origin, BELLWIRE_SECRET: SECRET, BELLWIRE_KEY: /^bw_\S+$/m.exec(said)[0],
   };
   const [program, ...args] = start;
   const child = spawn(program, args, { cwd, env, stdio: ["ignore", "ignore", "inherit"] });
@@ -57,7 +59,7 @@ async function start(t, name) {
   });
   const origin = `http://127.0.0.1:${port}`;
   await until(() => fetch(origin).then(({ ok }) => ok, () => false), `${name} answers`, PATIENCE_MS);
-  return { server, origin };
+  return { server, proxy, origin };
 }
 
 /** Logs in; returns a fetch that has the session. */
@@ -72,7 +74,7 @@ async function logIn(origin, user) {
 
 for (const name of Object.keys(EXAMPLES)) {
   test(`${name}: an order reaches the pages of its user, and of nobody else`, async (t) => {
-    const { server, origin } = await start(t, name);
+    const { server, proxy, origin } = await start(t, name);
     assert.equal((await fetch(`${origin}/push-token`)).status, 401, "a stranger gets no token");
     const [ann, bob] = [await logIn(origin, "ann"), await logIn(origin, "bob@example.com")];
     const inboxOf = (ask) => {
@@ -101,5 +103,8 @@ for (const name of Object.keys(EXAMPLES)) {
     await pages[0].getByLabel("Item").fill("toast");
     await pages[0].getByRole("button", { name: "Order" }).click();
     for (const page of pages) await page.getByText(": toast").waitFor();
+
+    proxy.stall = true;
+    assert.equal((await ann("/orders", { item: "jam" })).status, 201, "a push that fails fails no order");
   });
 }
