@@ -136,6 +136,26 @@ export const behaviours = {
     live.close();
   },
 
+  async "a publication that is too large is refused, and holds up no other"(world) {
+    const { unique } = world;
+    const live = open(world);
+    const room = live.channel(unique);
+    const kept = record(room);
+    await connected(live);
+    const large = room.publish("x".repeat(300_000)).then(() => "published", ({ code }) => code);
+    const small = [];
+    // Also while the server closes a WebSocket because of it.
+    for (let n = 0; n < 20; n += 1) {
+      small.push(room.publish(n));
+      await new Promise((next) => setTimeout(next, 1));
+    }
+    await Promise.all(small);
+    same(await large, "too_large");
+    await until(() => kept.messages.length >= 20, "the others have arrived");
+    same(kept.data(), [...Array(20).keys()]);
+    live.close();
+  },
+
   async "what is published while the link is cut arrives once and in order"(world) {
     const { cut, unique } = world;
     const live = open(world);

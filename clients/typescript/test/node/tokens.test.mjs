@@ -1,9 +1,10 @@
 // Tokens on each transport: fetched when needed, renewed in time, refused ones replaced.
 
 import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
 import { test } from "node:test";
 
-import { startServer } from "../../../../tests/browser/programs.mjs";
+import { BINARY, startServer } from "../../../../tests/browser/programs.mjs";
 import { bellwire } from "../../dist/index.js";
 import { startFaultProxy } from "../support/fault-proxy.mjs";
 import { FLAGS, mint } from "../support/tokens.mjs";
@@ -80,3 +81,45 @@ for (const transport of Object.keys(LINKS)) {
     assert.deepEqual(room.denied, []);
   });
 }
+
+for (const transport of Object.keys(LINKS)) {
+  test(`by ${transport} a refused channel keeps no channel from its earliest, nor from resuming`, async (t) => {
+    const server = await startServer(t, { dev: false, flags: FLAGS });
+    const proxy = await startFaultProxy(t, server.port);
+    const live = bellwire(proxy.origin, { transports: [transport], token: mint("ann", 600) });
+    t.after(live.close);
+    const news = live.channel("news", { since: "earliest" });
+    await news.publish(1);
+    const [kept, foreign] = [record(news), record(live.channel("@bob"))];
+    await until(() => kept.messages.length === 1, "what was there before");
+    await until(() => foreign.denied.length > 0, "the inbox of another user is denied");
+    proxy.cut();
+    await news.publish(2);
+    await until(() => kept.messages.length === 2, "it has resumed");
+    assert.deepEqual([kept.data(), kept.gaps, kept.denied], [[1, 2], [], []]);
+  });
+}
+
+test("the inbox of a user whom a cookie names is resumed on a WebSocket", async (t) => {
+  const said = execFileSync(BINARY, ["token", "key", "--scope", "publish:@*"], { encoding: "utf8" });
+  const flags = [...FLAGS, "--api-key", /^--api-key (\S.*)$/m.exec(said)[1]];
+  const server = await startServer(t, { dev: false, flags });
+  const headers = { authorization: `Bearer ${/^bw_\S+$/m.exec(said)[0]}` };
+  const notify = async (body) => (await fetch(`${server.origin}/v1/users/ann`, { method: "POST", headers, body })).json();
+  const [{ id }] = [await notify("1"), await notify("2")];
+  // Its token comes with the handshake, as a cookie does.
+  const token = mint("ann", 600);
+  const WebSocketWithCookie = class extends WebSocket {
+    constructor(url) {
+      url.searchParams.set("token", token);
+      super(url);
+    }
+  };
+  const live = bellwire(server.origin, { transports: ["ws"], WebSocket: WebSocketWithCookie });
+  t.after(live.close);
+  const inbox = record(live.channel("@me", { since: id }));
+  await connected(live);
+  await notify("3");
+  await until(() => inbox.data().includes("3"), "the inbox is live");
+  assert.deepEqual([inbox.data(), inbox.denied, inbox.gaps], [["2", "3"], [], []]);
+});
