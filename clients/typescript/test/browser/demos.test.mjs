@@ -88,6 +88,13 @@ test("progress: a reload and a second tab see the whole text go on", async (t) =
   assert.equal(here, there);
   assert.equal(here.match(/Each word/g).length, 1);
   await finish("progress", first, second);
+  // A reload on a slow network does not begin the job again.
+  let published = 0;
+  await first.route("**/v1/publish?*", (route) => route.continue(void (published += 1)));
+  await first.route("**/v1/sse?*", (route) => setTimeout(() => route.continue(), 1_000));
+  await first.reload();
+  await first.getByText(/who has seen what\. $/).waitFor();
+  assert.equal(published, 0);
 });
 
 test("dashboard: a sample shows on both pages, and only one of them reads metrics", async (t) => {
