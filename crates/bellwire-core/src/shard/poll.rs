@@ -36,7 +36,13 @@ impl<S: Sockets> Shard<S> {
         let nothing = answer.messages.is_empty() && held.gaps.is_empty();
         let grows = answer.messages.is_empty() || answer.messages.len() > held.found;
         held.found = held.found.max(answer.messages.len());
-        if !at_once && (nothing || !answer.missing.is_empty() && grows) {
+        let waits = if at_once {
+            // Nothing, where there is something, would say that there is nothing.
+            nothing && !answer.missing.is_empty() && !held.poll.close
+        } else {
+            nothing || !answer.missing.is_empty() && grows
+        };
+        if waits {
             let generation = connection.name.generation;
             for (entry_ix, after) in answer.missing {
                 self.want_page(ConnectionRef { ix, generation }, entry_ix, after);

@@ -30,6 +30,8 @@ pub(super) const CONNECTION_HEADER: &str = "bellwire-connection";
 const POLL_TIMEOUT_S: u64 = 25;
 const MAX_POLL_TIMEOUT_S: u64 = 60;
 const POLL_LIMIT: u64 = 100;
+/// How long a node that leaves holds a poll, and up to as long again, in milliseconds.
+const DRAIN_HOLD_MS: u64 = 700;
 
 /// A session that may open.
 pub(super) struct Ready {
@@ -113,8 +115,13 @@ impl Asked<'_> {
         self.check_channels(&ready)?;
         let place = self.place()?;
         let cursor = self.cursor_of(&ready.wanted);
+        let mut timeout_ms = timeout * 1_000;
+        if draining {
+            // The next poll may well come here again: not at once, nor with those of all others.
+            timeout_ms = timeout_ms.min(DRAIN_HOLD_MS + ready.id.0 % DRAIN_HOLD_MS);
+        }
         let mut poll = Poll {
-            timeout_ms: if draining { 0 } else { timeout * 1_000 },
+            timeout_ms,
             limit,
             only_cursor: cursor.is_none(),
             close: draining || !self.keeps_alive(),
