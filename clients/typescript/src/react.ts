@@ -49,7 +49,7 @@ export function useChannel<E extends EventMap = Record<string, unknown>>(
         changed();
       };
       const offs = [
-        channel.on("*", (_, message) => take({ messages: [...kept.messages, message].slice(-keep) })),
+        channel.on("*", (_, message) => take({ messages: [...kept.messages, message].slice(-keep || Infinity) })),
         channel.on("gap", (gap) => take({ gap })),
         channel.on("denied", (denied) => take({ denied })),
       ];
