@@ -1,6 +1,11 @@
 //! A reader and writer of `/v1/ws`.
 
-use std::{collections::VecDeque, io, net::SocketAddr, time::Instant};
+use std::{
+    collections::VecDeque,
+    io::{self, Write as _},
+    net::SocketAddr,
+    time::Instant,
+};
 
 use bellwire_wire::websocket::{
     Decoder, Decompressor, Event, Limits, Opcode, Role, encode_masked_close, encode_masked_frame,
@@ -236,7 +241,8 @@ impl WebSocket {
             self.items.push_back(item);
         }
         if !answer.is_empty() {
-            self.link.send_bytes(&answer);
+            // A server that has ended the connection needs no answer; its end is read next.
+            self.link.stream().write_all(&answer).ok();
         }
         Ok(())
     }
