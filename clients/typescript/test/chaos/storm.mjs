@@ -132,12 +132,11 @@ async function startClient(t, { open, name, transports, port }) {
   let current;
   const talks = name === "talker";
   const close = await open(t, {
-    origin: proxy.origin, transports, channels: CHANNELS, talk: talks ? TALK : undefined,
-    token: () => mint(name, TOKEN_S),
-    message(channel, { n, at }) {
+    origin: proxy.origin, transports, channels: CHANNELS, talk: talks ? TALK : undefined, name, tokenLife: TOKEN_S,
+    message(channel, { n, at }, heardAt) {
       seen.get(channel).push(n);
       if (at < waiting?.over) return;
-      waiting?.heard(Date.now() - waiting.over);
+      waiting?.heard(heardAt - waiting.over);
       waiting = undefined;
     },
     gap: (channel) => seen.get(channel).push("gap"),
