@@ -43,8 +43,9 @@ export async function storm(t, { open, origins = [], seconds, seed, log = () => 
   let server = await startServer(t, { dev: false, admin, flags });
   const { port, origin } = server;
   const clients = [];
+  const firstAfter = (moment) => publishing.firstAfter(moment);
   for (const [name, transports] of Object.entries(CLIENTS))
-    clients.push(await startClient(t, { open, name, transports, port }));
+    clients.push(await startClient(t, { open, name, transports, port, firstAfter }));
   const publishing = publish(origin);
   const counted = { fallbacks: 0 };
   const count = async () => (counted.fallbacks += await scrape(`http://${admin}`));
@@ -120,7 +121,7 @@ export async function storm(t, { open, origins = [], seconds, seed, log = () => 
   return { wrong, returns, fallbacks, messages, gaps };
 }
 
-async function startClient(t, { open, name, transports, port }) {
+async function startClient(t, { open, name, transports, port, firstAfter }) {
   const proxy = await startFaultProxy(t, port);
   /** Per channel, in order: numbers, and "gap". */
   const seen = new Map(CHANNELS.map((channel) => [channel, []]));
@@ -136,7 +137,8 @@ async function startClient(t, { open, name, transports, port }) {
     message(channel, { n, at }, heardAt) {
       seen.get(channel).push(n);
       if (at < waiting?.over) return;
-      waiting?.heard(heardAt - waiting.over);
+      // Where nothing was published at once there was nothing to be heard.
+      waiting?.heard(heardAt - Math.min(at, firstAfter(waiting.over)));
       waiting = undefined;
     },
     gap: (channel) => seen.get(channel).push("gap"),
@@ -187,16 +189,20 @@ async function startClient(t, { open, name, transports, port }) {
 /** Publishes numbers to each channel in turn, one after the other, and knows which were confirmed. */
 function publish(origin) {
   const confirmed = new Map(CHANNELS.map((channel) => [channel, []]));
+  /** When what was confirmed was sent. */
+  const times = [];
   let running = true;
   let n = 0;
   let token = mint("publisher", 3_600);
   const send = async (channel) => {
     n += 1;
-    const body = JSON.stringify({ channel, data: { n, at: Date.now() } });
+    const at = Date.now();
+    const body = JSON.stringify({ channel, data: { n, at } });
     const headers = { authorization: `Bearer ${token}` };
     const number = n;
     const response = await fetch(`${origin}/v1/publish`, { method: "POST", headers, body }).catch(() => null);
     if (response?.ok) confirmed.get(channel).push(number);
+    if (response?.ok) times.push(at);
     await response?.arrayBuffer().catch(() => {});
   };
   const loop = async (channel) => {
@@ -216,6 +222,8 @@ function publish(origin) {
       await Promise.all(loops);
       for (const channel of CHANNELS) await send(channel);
     },
+    /** When the first publication since that moment was sent; Infinity if none is confirmed yet. */
+    firstAfter: (moment) => Math.min(...times.slice(-2_000).filter((at) => at >= moment)),
     lastOf: (channel) => confirmed.get(channel).at(-1),
     confirmed: (channel, after, before) => confirmed.get(channel).filter((n) => n > after && n < before),
   };
