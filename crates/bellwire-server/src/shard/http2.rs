@@ -109,6 +109,8 @@ pub(super) async fn serve(
             return Ok(());
         }
         () = streams.idle(config.limits.keep_alive_timeout) => {}
+        // Who floods does not wait to be asked to go.
+        () = streams.flooded() => return Ok(()),
         () = streams.left() => {}
         () = local.shared.drain.stopped_listening() => {}
     }
@@ -168,6 +170,8 @@ pub(super) struct Streams {
     /// Requests that have their turn and no answer yet.
     asking: Cell<usize>,
     leaving: Cell<bool>,
+    /// The peer has broken off too many.
+    flooded: Cell<bool>,
     changed: Notify,
 }
 
@@ -181,6 +185,7 @@ impl Streams {
             held: Cell::default(),
             asking: Cell::default(),
             leaving: Cell::default(),
+            flooded: Cell::default(),
             changed: Notify::default(),
         }
     }
@@ -208,7 +213,8 @@ impl Streams {
         let mut breaks = self.breaks.get();
         let now = u64::try_from(self.since.elapsed().as_millis()).unwrap_or(u64::MAX);
         if !self.is_proxy && BREAKS.take(&mut breaks, now).is_err() {
-            self.leave();
+            self.flooded.set(true);
+            self.changed.notify_waiters();
         }
         self.breaks.set(breaks);
     }
@@ -216,6 +222,12 @@ impl Streams {
     fn leave(&self) {
         self.leaving.set(true);
         self.changed.notify_waiters();
+    }
+
+    async fn flooded(&self) {
+        while !self.flooded.get() {
+            self.changed.notified().await;
+        }
     }
 
     async fn left(&self) {
