@@ -14,8 +14,9 @@ use bellwire_core::{
 
 use super::sinks::{NOW, Sinks, flush, shard};
 
-fn open(shard: &mut Shard<Sinks>, socket: SocketKey) -> ConnectionRef {
-    let open = Open {
+/// A WebSocket that listens to `news`, as a start for others.
+pub(super) fn client(socket: SocketKey) -> Open {
+    Open {
         id: ConnectionId(u64::from(socket)),
         socket,
         transport: Transport::WebSocket,
@@ -28,19 +29,26 @@ fn open(shard: &mut Shard<Sinks>, socket: SocketKey) -> ConnectionRef {
         head: Vec::new(),
         poll: None,
         contexts: None,
-    };
-    shard.open(open, NOW)
+    }
 }
 
-fn publish(shard: &mut Shard<Sinks>) {
-    let draft = Draft {
+fn open(shard: &mut Shard<Sinks>, socket: SocketKey) -> ConnectionRef {
+    shard.open(client(socket), NOW)
+}
+
+/// A publication to it.
+pub(super) fn draft(json: &str) -> Box<Draft> {
+    Box::new(Draft {
         channel: Channel::parse("news").expect("a valid name"),
         event: None,
         user: None,
-        payload: Payload::json("1"),
+        payload: Payload::json(json),
         idempotency: None,
-    };
-    shard.publish(Box::new(draft), NOW, Box::new(|_| {}));
+    })
+}
+
+fn publish(shard: &mut Shard<Sinks>) {
+    shard.publish(draft("1"), NOW, Box::new(|_| {}));
 }
 
 fn deliveries(shard: &Shard<Sinks>) -> u64 {

@@ -1,22 +1,21 @@
 //! Answers of polls that their readers do not take.
 
-use std::{io::IoSlice, sync::Arc};
+use std::io::IoSlice;
 
 use bellwire_core::{
-    access::Access,
-    channel::Channel,
     cursor::Cursor,
-    engine::Draft,
     format::Format,
-    publication::Payload,
     shard::{
-        Cause, ConnectionId, ConnectionRef, Departure, Open, Poll, Release, Sent, Settings, Shard,
-        SocketKey, Sockets, Transport,
+        Cause, ConnectionRef, Departure, Open, Poll, Release, Sent, Settings, Shard, SocketKey,
+        Sockets, Transport,
     },
     time::Now,
 };
 
-use super::sinks::{NOW, flush, shard_with};
+use super::{
+    crowd::{client, draft},
+    sinks::{NOW, flush, shard_with},
+};
 
 const HEARTBEAT: u64 = 20_000;
 const KIB: usize = 1 << 10;
@@ -57,14 +56,7 @@ fn node(takes: usize, poll_bytes: usize) -> Shard<Stingy> {
     let mut shard = shard_with(settings, sockets);
     let filler = format!("\"{}\"", "x".repeat(4 * KIB));
     for _ in 0..100 {
-        let draft = Draft {
-            channel: Channel::parse("news").expect("a valid name"),
-            event: None,
-            user: None,
-            payload: Payload::json(filler.as_str()),
-            idempotency: None,
-        };
-        shard.publish(Box::new(draft), NOW, Box::new(|_| {}));
+        shard.publish(draft(&filler), NOW, Box::new(|_| {}));
     }
     shard
 }
@@ -78,18 +70,11 @@ fn ask(shard: &mut Shard<Stingy>, socket: SocketKey) -> ConnectionRef {
         head: None,
     };
     let open = Open {
-        id: ConnectionId(u64::from(socket)),
-        socket,
         transport: Transport::Poll,
         format: Format::Json,
-        visible_heartbeats: false,
-        names: vec!["news".to_owned()],
         cursor: Cursor::parse("earliest", 4_096),
-        access: Arc::new(Access::dev()),
-        grants: Vec::new(),
-        head: Vec::new(),
         poll: Some(poll),
-        contexts: None,
+        ..client(socket)
     };
     let connection = shard.open(open, NOW);
     flush(shard);
