@@ -118,6 +118,7 @@ pub(super) async fn serve(
     let patience = config.limits.handshake_timeout;
     tokio::select! {
         ended = connection => ended,
+        () = streams.flooded() => Ok(()),
         // Who does not go by himself.
         () = streams.idle(patience) => Ok(()),
         // Who has no seat does not get one by leaving the refusal untaken.
