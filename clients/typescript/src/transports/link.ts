@@ -114,7 +114,7 @@ export interface Attempt {
   cursor(channels: readonly string[]): string;
   /** The token, if there is one. */
   token: string | undefined;
-  /** Why better transports were given up, for the server's statistics. */
+  /** Why other transports were given up, for the server's statistics. */
   fallback: readonly string[];
 }
 
