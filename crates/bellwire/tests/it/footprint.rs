@@ -48,7 +48,12 @@ pub(crate) fn release() -> ServerBuilder {
 /// A server that knows users by their tokens.
 fn secured() -> Server {
     raise_descriptor_limit();
-    release().args(["--jwt-key", &jwt_key()]).start()
+    // A poller waits between two requests until the others have sent theirs, however slow this machine is.
+    let patient = ["--limits-keep-alive-timeout", "10m"];
+    release()
+        .args(["--jwt-key", &jwt_key()])
+        .args(patient)
+        .start()
 }
 
 /// A user with a token of his own.
