@@ -49,13 +49,9 @@ const CONNECTION_WINDOW: u32 = 1 << 20;
 const SEND_BUFFER: usize = 16 << 10;
 /// Requests taken back by the peer before they were looked at, after which it is sent away.
 const RESETS: usize = 20;
-/// Requests that the peer may break off while they are answered: pages that come and go do, but not
-/// for long as fast as they can.
-const BREAKS: Rate = Rate {
-    count: 33,
-    per_ms: 1_000,
-    burst: 1_000,
-};
+/// Requests a second that the peer may break off while they are answered, besides twice as many as
+/// it may have open: pages that come and go do, but not for long as fast as they can.
+const BREAKS_PER_SECOND: u32 = 33;
 /// Requests that this side broke off, after which the peer is sent away.
 const OWN_RESETS: usize = 256;
 
@@ -71,10 +67,12 @@ pub(super) async fn serve(
     _seat: Seat,
     deadline: Instant,
 ) -> Result<(), hyper::Error> {
+    let config = &local.shared.config;
     let progress = wire.progress();
     // A proxy breaks off for all of its clients.
     let is_proxy = local.shared.proxies.trusts(door.peer.ip());
-    let streams = Rc::new(Streams::new(is_proxy));
+    let breaks = (!is_proxy).then(|| breaks_of(config.http2.max_streams));
+    let streams = Rc::new(Streams::new(breaks));
     let accepted = Accepted::shared(&door, Rc::clone(&progress), Rc::clone(&streams));
     let accepted = Rc::new(accepted);
     let service = {
@@ -98,7 +96,6 @@ pub(super) async fn serve(
             })
         })
     };
-    let config = &local.shared.config;
     let connection = builder(config).serve_connection(TokioIo::new(wire), service);
     let mut connection = pin!(connection);
     tokio::select! {
@@ -110,7 +107,10 @@ pub(super) async fn serve(
         }
         () = streams.idle(config.limits.keep_alive_timeout) => {}
         // Who floods does not wait to be asked to go.
-        () = streams.flooded() => return Ok(()),
+        () = streams.flooded() => {
+            local.count_refusal("too_many_resets");
+            return Ok(());
+        }
         () = streams.left() => {}
         () = local.shared.drain.stopped_listening() => {}
     }
@@ -126,9 +126,20 @@ pub(super) async fn serve(
     }
 }
 
+fn breaks_of(max_streams: usize) -> Rate {
+    Rate {
+        count: BREAKS_PER_SECOND,
+        per_ms: 1_000,
+        burst: count(max_streams).saturating_mul(2),
+    }
+}
+
+fn count(count: usize) -> u32 {
+    u32::try_from(count).unwrap_or(u32::MAX)
+}
+
 fn builder(config: &Config) -> Builder<OnThread> {
     let limits = &config.limits;
-    let count = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
     let mut builder = Builder::new(OnThread);
     builder
         .timer(TokioTimer::new())
@@ -161,8 +172,8 @@ impl<F: Future<Output = ()> + 'static> Executor<F> for OnThread {
 #[derive(Debug)]
 pub(super) struct Streams {
     since: Instant,
-    /// Whether the peer may break off as many as it likes.
-    is_proxy: bool,
+    /// What the peer may break off; nothing where that is as many as it likes.
+    allowed: Option<Rate>,
     /// See [`Rate::take`].
     breaks: Cell<u64>,
     open: Cell<usize>,
@@ -177,10 +188,10 @@ pub(super) struct Streams {
 }
 
 impl Streams {
-    fn new(is_proxy: bool) -> Self {
+    fn new(allowed: Option<Rate>) -> Self {
         Self {
             since: Instant::now(),
-            is_proxy,
+            allowed,
             breaks: Cell::default(),
             open: Cell::default(),
             held: Cell::default(),
@@ -211,9 +222,10 @@ impl Streams {
     }
 
     fn count_break(&self) {
+        let Some(allowed) = self.allowed else { return };
         let mut breaks = self.breaks.get();
         let now = u64::try_from(self.since.elapsed().as_millis()).unwrap_or(u64::MAX);
-        if !self.is_proxy && BREAKS.take(&mut breaks, now).is_err() {
+        if allowed.take(&mut breaks, now).is_err() {
             self.flooded.set(true);
             self.changed.notify_waiters();
         }
