@@ -316,9 +316,11 @@ impl<S: Sockets> Shard<S> {
             Ok(access) => access,
             Err(refusal) => {
                 let error = CommandError::new(refusal.code, &refusal.detail);
-                self.reply_error(ix, asked, &error);
                 if self.awaits_auth(ix) {
+                    self.reply_error(ix, asked, &error);
                     self.close(ix, Cause::TokenInvalid, &refusal.detail);
+                } else {
+                    self.refuse(ix, asked, &error, "too many refused tokens");
                 }
                 return;
             }

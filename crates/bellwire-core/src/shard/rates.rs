@@ -50,13 +50,20 @@ impl<S: Sockets> Shard<S> {
         };
         self.stats.rate_limited += 1;
         let detail = too_fast.to_string();
+        let error = CommandError::new("rate_limited", &detail);
+        self.refuse(ix, asked, &error, too_fast.limit);
+        true
+    }
+
+    /// Answers with an error what costs more than its answer, and closes who goes on regardless:
+    /// `reason` is what the close frame says.
+    pub(super) fn refuse(&mut self, ix: Ix, asked: Asked, error: &CommandError<'_>, reason: &str) {
         let id = self.connections[ix as usize].name.id.0;
         if self.rates.refusals.take(id, self.now.mono).is_err() {
-            self.close(ix, Cause::Limit, too_fast.limit);
+            self.close(ix, Cause::Limit, reason);
         } else {
-            self.reply_error(ix, asked, &CommandError::new("rate_limited", &detail));
+            self.reply_error(ix, asked, error);
         }
-        true
     }
 
     fn take_allowance(&mut self, ix: Ix, command: Kind) -> Result<(), TooFast> {

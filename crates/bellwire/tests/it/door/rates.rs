@@ -83,37 +83,49 @@ fn a_connection_publishes_at_its_rate_and_its_neighbours_at_theirs() {
     assert_eq!(refusals(&secured), 1);
 }
 
+/// Sends a command again and again until the connection is closed for it; gives how many were
+/// answered with an error, and the close code and reason.
+fn flood(socket: &mut WebSocket, command: &Value) -> (usize, (u16, String)) {
+    let mut frame = Vec::new();
+    let text = command.to_string();
+    encode_masked_frame(&mut frame, Opcode::Text, text.as_bytes(), [1, 2, 3, 4]);
+    for _ in 0..10_000 {
+        // It is closed on the way.
+        if socket.link().stream().write_all(&frame).is_err() {
+            break;
+        }
+    }
+    let mut errors = 0;
+    loop {
+        match socket.item() {
+            Item::Reply(reply) if reply.get("error").is_some() => errors += 1,
+            // What was allowed at first, whose replies come without a number.
+            Item::Named(name, _) if name == "publish" => {}
+            Item::Message(_) => {}
+            Item::Bye(bye) => assert_eq!(bye["code"], "limit"),
+            Item::End(end) => return (errors, end.expect("a close code")),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[test]
+fn a_connection_that_goes_on_presenting_refused_tokens_is_closed() {
+    let secured = secured(&[]);
+    let mut flooder = socket_of(&secured, "ann");
+    let (errors, end) = flood(&mut flooder, &json!({"auth": {"token": "no.such.token"}}));
+    assert_eq!(end, (4007, "too many refused tokens".to_owned()));
+    assert!(errors >= 100, "{errors}");
+}
+
 #[test]
 fn a_flood_that_goes_on_when_refused_is_closed_and_others_are_served() {
     let secured = secured(&["--limits-publish-rate-per-connection", "1/h, burst 3"]);
     let mut reader = socket_of(&secured, "bob");
     let mut flooder = socket_of(&secured, "ann");
-    let publish = json!({"publish": {"channel": "news", "data": 1}}).to_string();
-    let mut frame = Vec::new();
-    encode_masked_frame(&mut frame, Opcode::Text, publish.as_bytes(), [1, 2, 3, 4]);
-    for _ in 0..10_000 {
-        // It is closed on the way.
-        if flooder.link().stream().write_all(&frame).is_err() {
-            break;
-        }
-    }
-    let mut errors = 0;
-    let end = loop {
-        match flooder.item() {
-            Item::Reply(reply) if reply.get("error").is_some() => errors += 1,
-            // The first three, whose replies come without a number.
-            Item::Named(name, _) if name == "publish" => {}
-            Item::Message(_) => {}
-            Item::Bye(bye) => assert_eq!(bye["code"], "limit"),
-            Item::End(end) => break end,
-            other => panic!("{other:?}"),
-        }
-    };
-    let (code, reason) = end.expect("a close code");
-    assert_eq!(
-        (code, reason.as_str()),
-        (4007, "limits.publish_rate_per_connection")
-    );
+    let publish = json!({"publish": {"channel": "news", "data": 1}});
+    let (errors, end) = flood(&mut flooder, &publish);
+    assert_eq!(end, (4007, "limits.publish_rate_per_connection".to_owned()));
     assert!((100..=200).contains(&errors), "{errors}");
     assert_eq!(reader.data(3), [1, 1, 1]);
     let news = json!({"req": 1, "publish": {"channel": "news", "data": 2}});
