@@ -179,6 +179,7 @@ pub(crate) fn run(
     let alarm = Alarm::set(parties, &streams)?;
     let start = clock::now();
     let length = load.seconds * 1e9;
+    let end = start + clock::nanoseconds(Duration::from_secs_f64(load.seconds));
     let (mut last, mut pause) = (start, 0);
     let mut in_time = None;
     loop {
@@ -194,7 +195,13 @@ pub(crate) fn run(
             }
             progress(done);
         } else {
-            in_time.get_or_insert_with(|| deliveries(parties, &streams));
+            if in_time.is_none() {
+                in_time = Some(deliveries(parties, &streams));
+                // What was due before the end is made, however late the generator looks.
+                for running in &mut streams {
+                    running.publish_due(&mut parties[running.stream.group], start, end)?;
+                }
+            }
             for running in &streams {
                 parties[running.stream.group]
                     .publishers
@@ -346,12 +353,7 @@ impl Running {
     /// Makes the publications that are due.
     fn publish(&mut self, party: &mut Party, start: u64, now: u64) -> Result<()> {
         match self.stream.pace {
-            Pace::Rate(_) => {
-                while let Some(due) = self.due(start).filter(|due| *due <= now) {
-                    self.one(party, due)?;
-                }
-                Ok(())
-            }
+            Pace::Rate(_) => self.publish_due(party, start, now),
             Pace::Outstanding(most) => {
                 while self.outstanding(party) <= (most - 1) * self.fan_out
                     && party.publishers.is_free()
@@ -367,6 +369,14 @@ impl Running {
                 Ok(())
             }
         }
+    }
+
+    /// Makes the publications that were due before a time, where that is a matter of time.
+    fn publish_due(&mut self, party: &mut Party, start: u64, before: u64) -> Result<()> {
+        while let Some(due) = self.due(start).filter(|due| *due < before) {
+            self.one(party, due)?;
+        }
+        Ok(())
     }
 
     fn one(&mut self, party: &mut Party, due: u64) -> Result<()> {
