@@ -23,6 +23,8 @@ struct Flood {
 /// Opens streams of all transports until all clients have asked.
 fn flood(server: &Server, cursor: &str) -> Flood {
     raise_descriptor_limit();
+    // Seated before all others, so that a look takes nobody's place.
+    let mut looks = Link::connect(server.address());
     let mut flood = Flood {
         seated: Vec::new(),
         refused: Vec::new(),
@@ -32,7 +34,7 @@ fn flood(server: &Server, cursor: &str) -> Flood {
         let wish = Wish::to(["news"]);
         // A poll holds its seat while it waits, which it does with a cursor.
         let opened = if transport == Transport::Poll {
-            hold_poll(server, cursor)
+            hold_poll(server, &mut looks, cursor)
         } else {
             transport.try_open(server.address(), &wish)
         };
@@ -52,18 +54,30 @@ fn flood(server: &Server, cursor: &str) -> Flood {
     flood
 }
 
-/// Sends a poll that is held, or gives the refusal.
-fn hold_poll(server: &Server, cursor: &str) -> Result<Box<dyn Stream>, Answer> {
+/// Sends a poll that is held, or gives the refusal. The server says which, on a connection of its own.
+fn hold_poll(server: &Server, looks: &mut Link, cursor: &str) -> Result<Box<dyn Stream>, Answer> {
+    let before = held_polls(looks);
     let target = format!("/v1/poll?channel=news&timeout=60&cursor={cursor}");
     let mut link = Link::connect(server.address());
     link.send(&Request::get(&target));
-    match link.answer_by(Instant::now() + Duration::from_millis(20)) {
-        Ok(answer) => Err(answer),
-        Err(error) => {
-            assert_eq!(error.kind(), std::io::ErrorKind::TimedOut, "{error}");
-            Ok(Box::new(Held(link)))
-        }
+    let is_refused = wait::within(SOON, "the poll to be held or refused", || {
+        let soon = Instant::now() + Duration::from_millis(1);
+        let has_answer = link.await_some(soon).is_ok();
+        (has_answer || held_polls(looks) > before).then_some(has_answer)
+    });
+    if is_refused {
+        return Err(link.answer());
     }
+    Ok(Box::new(Held(link)))
+}
+
+/// How many polls the server holds.
+fn held_polls(looks: &mut Link) -> usize {
+    looks.send(&Request::get("/metrics"));
+    let metrics = looks.answer().text();
+    let start = "bellwire_connections{transport=\"poll\"} ";
+    let count = metrics.lines().find_map(|line| line.strip_prefix(start));
+    count.expect("the metric").parse().expect("a number")
 }
 
 /// A poll that waits. It has said nothing, which is what a seat is.
