@@ -155,7 +155,7 @@ fn a_certificate_that_is_no_good_is_named_with_what_to_do() {
 
 #[test]
 fn a_client_that_begins_no_handshake_is_dropped_in_time() {
-    let arguments = ["--dev", "--limits-handshake-timeout", "1s"];
+    let arguments = ["--dev", "--limits-handshake-timeout", "4s"];
     let server = binary().args(arguments).tls().start();
     let mut silent = Link::connect(server.listening());
     // The beginning of a record, and nothing more.
@@ -314,6 +314,7 @@ fn who_does_not_take_its_end_is_let_go_however_long_others_may_idle() {
     for _ in 0..60 {
         publish(&server, "flood", &filler.clone().into());
     }
+    wait::until("the publishers to have left", || sockets() == 3);
     let listing = ask(Request::get("/v1/connections")).json();
     let id = listing["connections"][0]["id"].as_str().unwrap();
     let closed = ask(Request::new("DELETE", &format!("/v1/connections/{id}")));
