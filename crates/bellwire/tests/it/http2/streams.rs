@@ -149,7 +149,7 @@ fn a_websocket_handshake_of_http1_is_refused() {
 
 #[test]
 fn heartbeats_come_over_an_idle_stream() {
-    let server = dev_http2(&["--heartbeat", "1s"]);
+    let server = dev_http2(&["--heartbeat", "3s"]);
     run(async {
         let client = Client::connect(server.address()).await;
         let mut events = client.events("quiet").await;
@@ -159,12 +159,13 @@ fn heartbeats_come_over_an_idle_stream() {
 
 #[test]
 fn an_idle_connection_is_closed_and_one_with_a_stream_is_not() {
-    let server = dev_http2(&["--limits-keep-alive-timeout", "1s", "--heartbeat", "1s"]);
+    let server = dev_http2(&["--limits-keep-alive-timeout", "3s"]);
     run(async {
-        let idle = Client::connect(server.address()).await;
-        assert_eq!(idle.get("/livez").await.status, 200);
         let busy = Client::connect(server.address()).await;
         let mut events = busy.events("news").await;
+        // It comes later, so that the other has been there for longer when it ends.
+        let idle = Client::connect(server.address()).await;
+        assert_eq!(idle.get("/livez").await.status, 200);
         soon("the end of the idle one", idle.connection)
             .await
             .unwrap()
@@ -279,7 +280,7 @@ fn who_finds_no_room_does_not_stay_by_leaving_the_refusal_untaken() {
         "--limits-max-connections",
         "1",
         "--limits-handshake-timeout",
-        "1s",
+        "4s",
     ]);
     let mut seated = Sse::open(server.address(), &Wish::to(["news"])).unwrap();
     seated.hello();
