@@ -21,6 +21,8 @@ PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 # What is sent when nothing ends the connection.
 FRAMES = 100_000
 SECONDS = 8
+# How long the end may take of a connection that is to be ended, on a machine that is busy.
+SOON = 20
 
 
 def literal(name, value):
@@ -93,9 +95,9 @@ class Peer:
             if not self.send(b"".join(piece(n + i) for i in range(batch)), batch, reading):
                 break
 
-    def finish(self):
-        """Waits for what is on its way; returns what came of this connection."""
-        deadline = time.monotonic() + 1
+    def finish(self, patience=SOON):
+        """Waits for the end, if it comes in that time; returns what came of this connection."""
+        deadline = time.monotonic() + patience
         while not self.ended and time.monotonic() < deadline:
             self.look(0.1)
         seconds = time.monotonic() - self.start
@@ -142,14 +144,14 @@ def settings_flood():
     peer = Peer()
     piece = SettingsFrame(0, settings={4: 65_535}).serialize()
     peer.flood(lambda _: piece, reading=False)
-    return peer.finish()
+    return peer.finish(1)
 
 
 def ping_flood():
     peer = Peer()
     piece = PingFrame(0, opaque_data=b"12345678").serialize()
     peer.flood(lambda _: piece, reading=False)
-    return peer.finish()
+    return peer.finish(1)
 
 
 def empty_data_flood():
@@ -182,7 +184,7 @@ def zero_window():
         path = b"/v1/sse?channel=busy" if n % 2 else b"/v1/channels/busy/history?limit=100"
         block = request(path)
         peer.send(headers(2 * n + 1, block, "END_HEADERS", "END_STREAM"), 1)
-    return peer.finish()
+    return peer.finish(1)
 
 
 def windows_by_the_byte():
@@ -192,7 +194,7 @@ def windows_by_the_byte():
     peer.send(headers(1, block, "END_HEADERS", "END_STREAM"), 1)
     update = WindowUpdateFrame(1, window_increment=1).serialize()
     peer.flood(lambda _: update)
-    return peer.finish()
+    return peer.finish(1)
 
 
 ATTACKS = {

@@ -106,7 +106,10 @@ fn round_trips(server: &Server, size: usize, mut go_on: impl FnMut(usize) -> boo
 
 fn attack(name: &str, size: usize) -> Outcome {
     let _turn = heavy();
-    let server = dev_http2(&["--history-count", "20", "--history-bytes", "1MiB"]);
+    let kept = ["--history-count", "20", "--history-bytes", "1MiB"];
+    // No connection is ended for being slow: what ends it is a bound.
+    let patient = ["--limits-handshake-timeout", "10min"];
+    let server = dev_http2(&[&kept[..], &patient].concat());
     let attacker = Attacker::new(&server, name);
     for number in 0..20 {
         publish(&server, "busy", &json!([number, "y".repeat(size)]));
