@@ -18,7 +18,7 @@ import h2.events
 from websockets.sync.client import connect
 
 SECURE, CERTIFICATE, CLEARTEXT = sys.argv[1:4]
-SECONDS = 15
+SECONDS = 60
 TRUST = ssl.create_default_context(cafile=CERTIFICATE)
 
 

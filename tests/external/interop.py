@@ -13,7 +13,7 @@ from websockets.sync.client import connect
 BASE = sys.argv[1]
 CHANNEL = "interop"
 TEXT = "from curl: \u00e4 \u20ac \U0001f514"
-SECONDS = 10
+SECONDS = 60
 
 
 def event(lines):

@@ -140,7 +140,14 @@ impl Section {
         let script = self.script(ports);
         let mut command = Command::new("timeout");
         command
-            .args(["--foreground", "--signal=KILL", "60", "bash", "-c", &script])
+            .args([
+                "--foreground",
+                "--signal=KILL",
+                "300",
+                "bash",
+                "-c",
+                &script,
+            ])
             .current_dir(&directory)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
