@@ -160,9 +160,13 @@ impl Client<'_> {
                 channel,
                 id,
                 number,
-            } => self.diary.message(&channel, &id, number),
+            } => {
+                self.meeting.note_heard();
+                self.diary.message(&channel, &id, number);
+            }
             Said::Gap(gap) => {
                 let meeting = self.meeting;
+                meeting.note_heard();
                 self.diary.gap(&gap, |channel| meeting.sent(channel));
             }
             Said::Answered => connection.ask(&self.wish, &self.position.text())?,

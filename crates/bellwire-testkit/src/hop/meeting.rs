@@ -28,6 +28,8 @@ pub struct Meeting {
     sent: BTreeMap<String, AtomicU64>,
     /// How often the server refused a publication for the time being.
     pub(super) refused: AtomicU64,
+    /// Publications and gaps that have come to clients, all together.
+    heard: AtomicU64,
     pushes: Sender<String>,
     address: Mutex<SocketAddr>,
     resumes_left: AtomicU64,
@@ -53,6 +55,7 @@ impl Meeting {
             history: plan.history,
             sent: channels.map(|name| (name, AtomicU64::new(0))).collect(),
             refused: AtomicU64::new(0),
+            heard: AtomicU64::new(0),
             pushes,
             address: Mutex::new(plan.address),
             resumes_left: AtomicU64::new(plan.resumes),
@@ -137,6 +140,14 @@ impl Meeting {
     pub(super) fn push(&self, inbox: &str) {
         // The inboxes' publisher has left once the run is over.
         self.pushes.send(inbox.to_owned()).ok();
+    }
+
+    pub(super) fn note_heard(&self) {
+        self.heard.fetch_add(1, Ordering::AcqRel);
+    }
+
+    pub(super) fn heard(&self) -> u64 {
+        self.heard.load(Ordering::Acquire)
     }
 
     pub(super) fn settled(&self) -> usize {

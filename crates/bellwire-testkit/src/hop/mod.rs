@@ -49,7 +49,7 @@ use crate::{
     wait,
 };
 
-/// How long clients have to get what is left once publishing has ended.
+/// How long nothing may come to clients that lack something, once publishing has ended.
 const REST: Duration = Duration::from_secs(8);
 /// How long the resumes may take, a machine that does other things included.
 const LONGEST: Duration = Duration::from_secs(400);
@@ -172,11 +172,13 @@ pub fn run(plan: &Plan, meanwhile: impl FnOnce(&Meeting)) -> Report {
         }
         let published = Arc::new(published);
         meeting.announce_finals(&published);
-        let deadline = Instant::now() + REST;
-        while Instant::now() < deadline
-            && !clients.iter().all(thread::ScopedJoinHandle::is_finished)
-        {
+        let (mut heard, mut since) = (meeting.heard(), Instant::now());
+        while since.elapsed() < REST && !clients.iter().all(thread::ScopedJoinHandle::is_finished) {
             thread::sleep(Duration::from_millis(5));
+            let by_now = meeting.heard();
+            if by_now > heard {
+                (heard, since) = (by_now, Instant::now());
+            }
         }
         meeting.end();
         let diaries: Vec<_> = clients
