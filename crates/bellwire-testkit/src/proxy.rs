@@ -278,8 +278,10 @@ impl Pump<'_> {
                 return Ok(ending);
             }
             let (piece, stalled) = (self.piece(&rules, room), self.is_stalled(&rules));
-            // What waits here was not read yet, so nothing is lost whoever comes first.
+            // What waits here was not read yet, so nothing is lost. A cut or a rule that was there
+            // before it comes first.
             tokio::select! {
+                biased;
                 cut = self.cuts.recv() => {
                     if let Some(ending) = self.cut(cut.map_err(io::Error::other)?).await? {
                         return Ok(ending);
