@@ -9,7 +9,7 @@ use bellwire_testkit::{
 };
 
 use super::on_every_transport;
-use crate::{dev, dev_with, numbers, publish, publish_numbers};
+use crate::{dev, numbers, publish, publish_numbers};
 
 on_every_transport! {
     a_stream_cut_after_any_byte_resumes_without_loss
@@ -116,7 +116,7 @@ fn a_client_that_has_finished_sending_still_receives_nothing_twice(transport: Tr
 }
 
 fn resets_and_fins_end_the_connection_on_the_server(transport: Transport) {
-    let server = dev_with(&["--heartbeat", "1s"]);
+    let server = dev();
     let proxy = Proxy::start(server.address());
     for cut in [Cut::Reset, Cut::Fin] {
         let mut streams: Vec<_> = (0..5)
