@@ -5,6 +5,7 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process::Command,
+    sync::{Mutex, PoisonError},
 };
 
 /// The directory of builds.
@@ -20,12 +21,15 @@ pub(super) fn external(name: &str) -> PathBuf {
 }
 
 /// An environment in the target directory: made by `make` where it is not there yet, or was made
-/// from other requirements.
+/// from other requirements. It is made once, however many tests want it at the same time.
 pub(super) fn environment(
     name: &str,
     requirements: &[&str],
     make: impl FnOnce(&Path, &[PathBuf]),
 ) -> PathBuf {
+    static TURN: Mutex<()> = Mutex::new(());
+    // What a test that failed has left half made has no stamp.
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     let home = target().join(name);
     let files: Vec<PathBuf> = requirements.iter().map(|file| external(file)).collect();
     let read = |file| fs::read_to_string(file).expect("requirements are in tests/external");

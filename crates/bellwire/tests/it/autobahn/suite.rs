@@ -5,7 +5,6 @@ use std::{
     net::{Ipv4Addr, TcpListener, TcpStream},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
-    sync::OnceLock,
 };
 
 use bellwire_testkit::wait;
@@ -64,11 +63,7 @@ struct Run {
 
 impl Run {
     fn new(name: &str, cases: &[&str], complete: impl FnOnce(&mut Value)) -> Self {
-        // Made once, however many tests want it at the same time.
-        static HOME: OnceLock<PathBuf> = OnceLock::new();
-        let home = HOME
-            .get_or_init(|| environment("autobahn", &REQUIREMENTS, install))
-            .clone();
+        let home = environment("autobahn", &REQUIREMENTS, install);
         let reports = home.join("reports").join(name);
         let mut specification = json!({
             "options": {"failByDrop": false},
