@@ -174,10 +174,10 @@ async fn a_muted_link_is_left_and_comments_keep_one_alive() {
     let mut subscription = subscribe(&server.url, Transport::Sse);
     let script = server.run(|server| async move {
         let (mut peer, _) = server.request().await;
-        greet(&mut peer, 400).await;
+        greet(&mut peer, 1_600).await;
         // Comments for longer than a silent link would live.
-        let mut ticks = tokio::time::interval(Duration::from_millis(200));
-        for _ in 0..6 {
+        let mut ticks = tokio::time::interval(Duration::from_millis(800));
+        for _ in 0..5 {
             ticks.tick().await;
             peer.send(chunk(":\n\n")).await;
         }
@@ -185,8 +185,8 @@ async fn a_muted_link_is_left_and_comments_keep_one_alive() {
         peer.gone().await;
         let lived = muted.elapsed();
         assert!(
-            lived >= Duration::from_millis(550),
-            "1.5 intervals are 600 ms: {lived:?}"
+            lived >= Duration::from_millis(2_350),
+            "1.5 intervals are 2,400 ms: {lived:?}"
         );
     });
     next(&mut subscription).await;

@@ -96,9 +96,9 @@ async fn pings_are_answered_and_count_as_life_until_they_stop() {
     let server = Server::bind().await;
     let mut subscription = subscribe(&server.url, Transport::WebSocket);
     let script = server.run(|server| async move {
-        let (mut peer, _) = greet(&server, 400).await;
-        let mut ticks = tokio::time::interval(Duration::from_millis(200));
-        for n in 0..6 {
+        let (mut peer, _) = greet(&server, 1_600).await;
+        let mut ticks = tokio::time::interval(Duration::from_millis(800));
+        for n in 0..5 {
             ticks.tick().await;
             let mut ping = Vec::new();
             encode_frame(&mut ping, Opcode::Ping, &[n]);
