@@ -34,6 +34,12 @@ export function allLive(page) {
   return page.waitForFunction(live, null, { timeout: 3 * PATIENCE_MS });
 }
 
+/** Waits until all three wires know where they stand: from there they come back. */
+export function allBegun(page) {
+  const begun = () => document.querySelectorAll(".cut:enabled").length === 3;
+  return page.waitForFunction(begun, null, { timeout: 3 * PATIENCE_MS });
+}
+
 /** One pane's parts, as locators. */
 export function pane(page, index) {
   const root = page.locator(".pane").nth(index);

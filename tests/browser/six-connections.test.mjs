@@ -5,7 +5,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import {
-  allLive, connectionCount, counters, curl, openBrowser, openStartPage, shown, startServer, until,
+  allBegun, allLive, connectionCount, counters, curl, openBrowser, openStartPage, shown, startServer, until,
 } from "./harness.mjs";
 
 const CAP = "this browser allows six connections per host over HTTP/1.1; " +
@@ -16,7 +16,11 @@ test("of four tabs in one window only the one in front holds connections", async
   const browser = await openBrowser(t);
   const window = browser.contexts()[0];
   const tabs = [];
-  for (let n = 0; n < 4; n += 1) tabs.push(await openStartPage(window, server.url));
+  for (let n = 0; n < 4; n += 1) {
+    const tab = await openStartPage(window, server.url);
+    await allBegun(tab);
+    tabs.push(tab);
+  }
   await until(async () => (await connectionCount(server.origin)) === 3, "three connections");
   await curl("-d", "to all tabs", `${server.origin}/v1/channels/demo`);
   for (const tab of tabs) {

@@ -38,7 +38,8 @@ export function createPane(template, wire, number) {
     say("lost", lostText(wire));
     part("lost").classList.toggle("bad", lostText(wire) !== "0");
     say("back", backText(wire));
-    part("cut").disabled = wire.state === "cut" || wire.state === "released";
+    // Before it knows where it stands, a wire that is cut would miss something and not know of it.
+    part("cut").disabled = !wire.cursor || wire.state === "cut" || wire.state === "released";
     part("messages").replaceChildren(...rows);
   };
 

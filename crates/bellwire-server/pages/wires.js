@@ -102,8 +102,11 @@ export class Wire {
 
   /** A wire that has heard nothing yet resumes from what was the newest message when it began. */
   async #begin(room) {
-    const { messages } = await room.history({ order: "desc", limit: 1 });
-    this.cursor ??= messages[0]?.id ?? "earliest";
+    // It fails where the wire hangs up meanwhile, which begins anew then.
+    const newest = await room.history({ order: "desc", limit: 1 }).catch(() => null);
+    if (!newest) return;
+    this.cursor ??= newest.messages[0]?.id ?? "earliest";
+    this.onchange();
   }
 
   /** What the client says of its connection. */
