@@ -40,7 +40,7 @@ test("the publish box publishes text as text and JSON as JSON", async (t) => {
     await page.getByRole("button", { name: "Publish" }).click();
     await shown(page, rendered);
   }
-  assert.match(await page.locator("#published").textContent(), /^Published as \S+$/);
+  await page.getByText(/^Published as \S+$/).waitFor();
   assert.deepEqual(page.complaints, []);
 });
 
