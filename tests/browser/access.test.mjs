@@ -8,7 +8,7 @@ import { createServer } from "node:http";
 import { test } from "node:test";
 import { promisify } from "node:util";
 
-import { curl, openBrowser, openStartPage, shown, startServer } from "./harness.mjs";
+import { allLive, curl, openBrowser, openStartPage, shown, startServer } from "./harness.mjs";
 
 /** `.example` hosts lead to this machine, so only the Origin tells a page apart. */
 const RESOLVE = "--host-resolver-rules=MAP *.example 127.0.0.1";
@@ -36,6 +36,7 @@ test("with --dev-public the printed key opens the page and leaves the address ba
 
   // The cookie alone is enough from now on.
   await page.reload();
+  await allLive(page);
   await page.getByRole("button", { name: "Publish" }).click();
   await shown(page, "hello");
   assert.deepEqual(page.complaints, []);
