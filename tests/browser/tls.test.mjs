@@ -28,8 +28,11 @@ async function allAtOnce(t, flags) {
   );
   assert.equal(await page.evaluate(() => window.failures), 0);
   // Requests of streams that go on are no finished resources; what is finished tells the protocol.
-  const protocols = await page.evaluate(() =>
-    performance.getEntriesByType("resource").map(({ nextHopProtocol }) => nextHopProtocol));
+  const listed = () => performance.getEntriesByType("resource").map(({ nextHopProtocol }) => nextHopProtocol);
+  const protocols = await until(async () => {
+    const found = await page.evaluate(listed);
+    return found.length > 0 && found;
+  }, "the POST is listed as finished");
   assert.deepEqual([...new Set(protocols)], ["h2"]);
 
   await page.close();
