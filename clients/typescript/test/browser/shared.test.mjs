@@ -91,7 +91,7 @@ test("what is lost to all of them is said to each", async (t) => {
   for (let n = 0; n < 120; n += 1) await post(server.origin, "room", n);
   proxy.refuse = false;
   for (const tab of tabs) {
-    await tab.waitForFunction(() => seen.messages.includes(119), null, { timeout: 20_000 });
+    await tab.waitForFunction(() => seen.messages.includes(119));
     assert.deepEqual(await tab.evaluate(() => seen.gaps), ["retention"]);
     assert.deepEqual(await messagesOf(tab), ["before", ...Array.from({ length: 100 }, (_, n) => 20 + n)]);
   }

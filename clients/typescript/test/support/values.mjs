@@ -1,7 +1,7 @@
 // Small things that tests in Node and in pages share. Runs in both, so it imports nothing.
 
-/** Waits until `condition` returns something true, and returns that. */
-export async function until(condition, what, patience = 10_000) {
+/** Waits until `condition` returns something true, and returns that; as long as a slow machine may need. */
+export async function until(condition, what, patience = 30_000) {
   const deadline = Date.now() + patience;
   for (;;) {
     const value = await condition();
