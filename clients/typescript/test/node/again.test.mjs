@@ -6,7 +6,7 @@ import { test } from "node:test";
 import { startServer } from "../../../../tests/browser/programs.mjs";
 import { bellwire } from "../../dist/index.js";
 import { startFaultProxy } from "../support/fault-proxy.mjs";
-import { connected, post, record, until } from "../support/values.mjs";
+import { connected, keepPosting, record, until } from "../support/values.mjs";
 
 /** As long as a verdict holds, and then as long as a transport has to greet; in ms. */
 const VERDICT = 60_000;
@@ -22,12 +22,10 @@ test("polling is left for an event stream once the network lets it through, with
   const since = Date.now();
   assert.equal(live.state.transport, "poll");
   Object.assign(proxy, { mute: null, strip: false });
-  let published = 0;
-  const publishing = setInterval(() => post(server.origin, "room", published++), 200);
-  t.after(() => clearInterval(publishing));
-  await until(() => live.state.transport === "sse", "it is back on an event stream", 2 * VERDICT);
+  const stop = keepPosting(server.origin, "room", 200);
+  await until(() => live.state.transport === "sse", "it is back on an event stream", 2 * VERDICT).finally(stop);
   const took = Date.now() - since;
-  clearInterval(publishing);
+  const published = await stop();
   // The verdict was passed some seconds before polling was live.
   assert.ok(took > VERDICT - 5_000, `it was tried after ${took} ms already`);
   await until(() => kept.messages.length >= published, "all have arrived");

@@ -8,7 +8,7 @@ import { startServer } from "../../../../tests/browser/programs.mjs";
 import * as sdk from "../../dist/index.js";
 import * as eventSource from "../../dist/transports/event-source.js";
 import * as testing from "../../dist/testing.js";
-import { post, until } from "../support/values.mjs";
+import { keepPosting, until } from "../support/values.mjs";
 
 const readme = readFileSync(new URL("../../README.md", import.meta.url), "utf8");
 const blocks = [...readme.matchAll(/^```js\n(.*?)^```$/gms)].map(([, code]) => code);
@@ -28,9 +28,9 @@ test("the README's examples run one after the other", async (t) => {
     // A reader has the loop's messages from elsewhere.
     .replace(/^for await/m, "beginPublishing();\nfor await");
   const AsyncFunction = (async () => {}).constructor;
-  let publishing;
+  let stop = () => {};
   const begin = () => {
-    publishing = setInterval(() => post(server.origin, "news", "tick"), 50);
+    stop = keepPosting(server.origin, "news", 50, () => "tick");
   };
   const names = {
     bellwire: here,
@@ -43,7 +43,7 @@ test("the README's examples run one after the other", async (t) => {
     console,
   };
   const run = new AsyncFunction(...Object.keys(names), code);
-  await run(...Object.values(names)).finally(() => clearInterval(publishing));
+  await run(...Object.values(names)).finally(() => stop());
   await until(() => said.includes("tick"), "the loop heard of a message");
   assert.ok(said.some((line) => /^1\S+ false$/.test(line)), said.join("\n"));
   assert.ok(said.includes("ann hello"), "the double was used");

@@ -27,6 +27,26 @@ export async function post(origin, channel, data, event) {
   return response.json();
 }
 
+/**
+ * Publishes 0, 1, 2, … or what `data` makes of them, one after the other with a pause of so many ms.
+ * Returns what ends it, and brings how many were published.
+ */
+export function keepPosting(origin, channel, pause, data = (n) => n) {
+  let count = 0;
+  let going = true;
+  const posting = (async () => {
+    for (; going; count += 1) {
+      await post(origin, channel, data(count));
+      await new Promise((next) => setTimeout(next, pause));
+    }
+  })();
+  return async () => {
+    going = false;
+    await posting;
+    return count;
+  };
+}
+
 /** All that a channel says, kept: messages, and what was said about the channel. */
 export function record(channel) {
   const kept = { messages: [], gaps: [], denied: [], data: () => kept.messages.map(({ data }) => data) };
