@@ -45,7 +45,7 @@ export const behaviours = {
       await post(direct, names[2], "late");
       return third.messages.length > 0;
     }, "the added channel is live");
-    await until(() => second.data().includes(59), "the stream has arrived");
+    await until(() => first.data().includes(58) && second.data().includes(59), "the stream has arrived");
     same(first.data(), Array.from({ length: 30 }, (_, n) => 2 * n));
     same(second.data(), Array.from({ length: 30 }, (_, n) => 2 * n + 1));
     same([first.gaps, second.gaps, third.gaps], [[], [], []]);
