@@ -153,7 +153,7 @@ test("chat: two users write to each other, as themselves", async (t) => {
   for (const [page, text] of [[ann, "hello bob"], [bob, "hello ann"]]) {
     await page.getByLabel("Message").fill(text);
     await page.getByRole("button", { name: "Send" }).click();
-    await (page === ann ? bob : ann).getByText(text).waitFor();
+    for (const reader of [ann, bob]) await reader.getByText(text).waitFor();
   }
   for (const page of [ann, bob]) {
     assert.deepEqual(await page.locator("li").allTextContents(), ["ann: hello bob", "bob: hello ann"]);
