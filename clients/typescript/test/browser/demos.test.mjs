@@ -44,8 +44,11 @@ async function finish(name, first, second) {
 
 test("chat: both see every message in one order, who types, and what was said before", async (t) => {
   const { server, browser, first, second } = await twoPages(t, "chat.html");
-  await first.getByLabel("Message").pressSequentially("hel");
-  await second.getByText(/guest \d+ typing…/).waitFor();
+  // It is shown for three seconds; who types on is shown for longer.
+  await until(async () => {
+    await first.getByLabel("Message").pressSequentially("hel");
+    return second.getByText(/guest \d+ typing…/).isVisible();
+  }, "the other sees who types");
   await first.getByLabel("Message").fill("hello there");
   await first.getByRole("button", { name: "Send" }).click();
   for (const page of [first, second]) await page.getByText("hello there").waitFor();
