@@ -86,7 +86,8 @@ test("progress: a reload and a second tab see the whole text go on", async (t) =
   await first.reload();
   await first.getByText(/Each word of this text is a publication/).waitFor();
   const second = await visit(browser, server, `progress.html${new URL(first.url()).hash}`, SIZES.phone);
-  for (const page of [first, second]) await page.getByText(/who has seen what\. $/).waitFor();
+  // Each of its words is a request, with a pause before it.
+  for (const page of [first, second]) await page.getByText(/who has seen what\. $/).waitFor({ timeout: 90_000 });
   const [here, there] = await Promise.all([first, second].map((page) => page.locator("#text").textContent()));
   assert.equal(here, there);
   assert.equal(here.match(/Each word/g).length, 1);
