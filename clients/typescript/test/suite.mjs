@@ -237,7 +237,9 @@ export const behaviours = {
     same(one, [1, 4]);
     live.close();
     same([live.state.current, live.state.previous], ["closed", "connected"]);
-    same(states, ["connecting", "connected", "idle", "connecting", "connected", "closed"]);
+    // Where a machine is so slow that no greeting comes in time, the client rightly tries again.
+    const tried = states.join(" ").replace(/connecting( waiting connecting)+/g, "connecting");
+    same(tried, "connecting connected idle connecting connected closed");
     const late = await room.publish(1).catch(({ code }) => code);
     same(late, "closed");
   },
