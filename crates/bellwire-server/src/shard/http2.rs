@@ -98,6 +98,10 @@ pub(super) async fn serve(
     };
     let connection = builder(config).serve_connection(TokioIo::new(wire), service);
     let mut connection = pin!(connection);
+    let flooded = || async {
+        streams.flooded().await;
+        local.count_refusal("too_many_resets");
+    };
     tokio::select! {
         biased;
         ended = connection.as_mut() => return ended,
@@ -107,10 +111,7 @@ pub(super) async fn serve(
         }
         () = streams.idle(config.limits.keep_alive_timeout) => {}
         // Who floods does not wait to be asked to go.
-        () = streams.flooded() => {
-            local.count_refusal("too_many_resets");
-            return Ok(());
-        }
+        () = flooded() => return Ok(()),
         () = streams.left() => {}
         () = local.shared.drain.stopped_listening() => {}
     }
@@ -118,7 +119,7 @@ pub(super) async fn serve(
     let patience = config.limits.handshake_timeout;
     tokio::select! {
         ended = connection => ended,
-        () = streams.flooded() => Ok(()),
+        () = flooded() => Ok(()),
         // Who does not go by himself.
         () = streams.idle(patience) => Ok(()),
         // Who has no seat does not get one by leaving the refusal untaken.

@@ -65,6 +65,21 @@ fn a_page_that_breaks_off_hundreds_of_streams_keeps_its_connection() {
 }
 
 #[test]
+fn who_goes_on_breaking_off_streams_is_ended_and_counted() {
+    let server = dev_http2(&[]);
+    run(async {
+        let client = Client::connect(server.address()).await;
+        let open = || client.ask("GET", "/v1/sse?channel=news", &[], None);
+        // Each is answered, and broken off by being dropped.
+        let flood = async { while open().await.is_ok() {} };
+        soon("the end of who floods", flood).await;
+    });
+    let metrics = Request::get("/metrics").send(server.address()).text();
+    let counted = "bellwire_requests_refused_total{code=\"too_many_resets\"} 1\n";
+    assert!(metrics.contains(counted), "{metrics}");
+}
+
+#[test]
 fn streams_take_the_places_of_the_clients_for_whom_a_proxy_opens_them() {
     let secured = secured(&[
         "--http2-cleartext",
