@@ -72,7 +72,7 @@ fn who_goes_on_breaking_off_streams_is_ended_and_counted() {
         let open = || client.ask("GET", "/v1/sse?channel=news", &[], None);
         // Each is answered, and broken off by being dropped.
         let flood = async { while open().await.is_ok() {} };
-        soon("the end of who floods", flood).await;
+        soon("the end of who floods", Box::pin(flood)).await;
     });
     let metrics = Request::get("/metrics").send(server.address()).text();
     let counted = "bellwire_requests_refused_total{code=\"too_many_resets\"} 1\n";
